@@ -1,0 +1,317 @@
+"""The composition root: builds every part, opens the root nursery, runs the phases.
+
+Start: state and journal -> kernels and exchange -> what the venue says -> reconcile -> execution and private stream ->
+feed, analysis, warm-up -> trade. Stop is the reverse, by phases with deadlines: no new entries, working entries
+cancelled, positions kept with their stops (or closed), the account compared, sockets closed, the journal last.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import attrs
+import msgspec
+import trio
+
+from aegis.config import Config, decision_hash, dump
+from aegis.core.errors import ConfigError, InvariantBroken
+from aegis.core.secret import Secret
+from aegis.engine import account_files
+from aegis.engine.inputs import NoTap, Tap
+from aegis.engine.journal import Journal
+from aegis.engine.learn import choose, learn_market
+from aegis.engine.machine import Machine
+from aegis.engine.observe import Observer
+from aegis.engine.recovery import Recovered
+from aegis.engine.session import Access, Session, session_shards
+from aegis.engine.summary import Summary, summarize
+from aegis.engine.universe import Choice
+from aegis.exchange.ledger_view import read_ledger
+from aegis.exchange.server import LEDGER_FILE
+from aegis.exchange.settings import ExchangeSettings
+from aegis.exchange.spawn import exchange_command, spawn_exchange
+from aegis.research.recording import RecordingHeader
+from aegis.research.tap import RecordingTap, Start
+from aegis.runtime import logs
+from aegis.runtime.clock import SystemClock
+from aegis.runtime.cpu import Cpu
+from aegis.runtime.garbage import settle as settle_garbage
+from aegis.runtime.metrics import Metrics
+from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
+from aegis.runtime.warm import WarmProgress, warm
+from aegis.surface import view
+from aegis.surface.ledger import compare_ledger
+from aegis.venue.credentials import read_signer
+from aegis.venue.endpoints import DEMO, LIVE, simulated
+from aegis.venue.http import HttpxPort
+from aegis.venue.limits import Limits
+from aegis.venue.rest import RestClient
+from aegis.venue.signing import HmacSigner, Signer
+
+__all__ = ["RunOptions", "refuse_unready", "run", "universe"]
+
+Say = Callable[[str], None]
+
+_NS_PER_MS = 1_000_000
+_READY_S = 120.0
+_AGREE_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What the command line adds to a config."""
+
+    seconds: float | None = None
+    record: Path | None = None
+    flatten: bool = False
+    resume: str | None = None
+    home: Path | None = None
+
+
+def refuse_unready(config: Config, *, live: bool) -> None:
+    """Real money is not traded yet, whatever else is given. Raises ConfigError."""
+    if config.mode == "live":
+        missing = "the reliability work (kill switch, dead-man switch, fault proofs)"
+        raise ConfigError(f'mode = "live" does not start yet: {missing} is not complete; use sim, paper or testnet')
+    if live:
+        raise ConfigError(f'--live goes with mode = "live", and this config says mode = "{config.mode}"')
+    if config.mode == "paper":
+        raise ConfigError('mode = "paper" does not start yet: the live market source of the simulated fills is missing')
+
+
+def run(config: Config, options: RunOptions, *, say: Say) -> Summary:
+    """Trade until told to stop; returns the summary. Raises the errors of `core/errors.py`."""
+    if options.resume is not None and config.mode != "sim":
+        raise ConfigError("--resume is for simulated runs; other accounts always go on where they were")
+    return trio.run(_run, config, options, say, strict_exception_groups=True)
+
+
+def universe(config: Config, *, say: Say) -> tuple[Choice, ...]:
+    """The verdict on every symbol of the config's venue."""
+    return trio.run(_universe, config, say)
+
+
+async def _universe(config: Config, say: Say) -> tuple[Choice, ...]:
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        access = await _access(stack, config, None, clock, say)
+        return await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
+
+
+# -- the venue ---------------------------------------------------------------------------------------------------------
+async def _access(
+    stack: AsyncExitStack, config: Config, directory: Path | None, clock: SystemClock, say: Say
+) -> Access:
+    """Reach the config's venue; in mode "sim" start it first, as a process of its own that ends last."""
+    if config.mode == "sim":
+        say("starting the simulated exchange")
+        settings = _exchange_settings(config, directory)
+        command = exchange_command(["--settings", settings.to_json()])
+        exchange = await stack.enter_async_context(spawn_exchange(command, ready_deadline_s=_READY_S))
+        found = exchange.addresses
+        endpoints = simulated(rest=found.rest, stream=found.stream, trade=found.trade)
+        signer: Signer = HmacSigner(Secret(found.api_key), Secret(found.api_secret))
+    else:
+        endpoints = DEMO if config.mode == "testnet" else LIVE
+        signer = read_signer(config.credentials, os.environ)
+    port = HttpxPort(endpoints.rest)
+    stack.push_async_callback(port.aclose)
+    rest = RestClient(port, signer, clock.venue_ns, Limits(), config.execution.recv_window_ms)
+    return Access(endpoints=endpoints, signer=signer, rest=rest)
+
+
+def _exchange_settings(config: Config, directory: Path | None) -> ExchangeSettings:
+    told = config.exchange
+    return ExchangeSettings(
+        symbols=told.symbols,
+        seed=config.seed,
+        rate=float(told.rate),
+        volatility=told.volatility,
+        latency_median_ms=told.latency_median_ms,
+        latency_p99_ms=told.latency_p99_ms,
+        weight_limit=told.weight_limit,
+        maker_fee=_rate(told.maker_fee_bps),
+        taker_fee=_rate(told.taker_fee_bps),
+        wallet=Decimal(str(told.wallet)),
+        state_dir=directory,
+    )
+
+
+def _rate(bps: float) -> Decimal:
+    return Decimal(str(bps)) / 10_000
+
+
+# -- one run -----------------------------------------------------------------------------------------------------------
+@attrs.define(kw_only=True)
+class _State:
+    """Where a run writes: its directory, its journal, and what the journal knew before."""
+
+    directory: Path
+    run: str
+    journal: Journal
+    past: Recovered | None
+
+
+@contextmanager
+def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iterator[_State]:
+    """Lock the account, open the journal, log into the directory. Raises the errors of `account_files` and `journal`."""
+    home = account_files.state_home(options.home)
+    if config.mode != "sim":
+        account = account_files.open_account(account_files.account_directory(home, config.mode, config.account))
+        run = account.next_run()
+    elif options.resume is not None:
+        run, account = options.resume, account_files.open_sim_run(home, options.resume)
+    else:
+        run, account = account_files.new_sim_run(home)
+    with account:
+        path = account.journal_path(run)
+        durability = config.journal.durability
+        past: Recovered | None = None
+        if options.resume is not None:
+            past = Recovered()
+            journal, _ = Journal.resume(path, past.see, durability=durability)
+        else:
+            journal = Journal.create(
+                path, run=run, config_hash=decision_hash(config), at_ns=clock.wall_ns(), durability=durability
+            )
+        log = logs.LogFile(account.directory / "engine.log")
+        logs.configure(log.put, level=config.log.level, wall_ns=clock.wall_ns)
+        try:
+            yield _State(directory=account.directory, run=run, journal=journal, past=past)
+        finally:
+            journal.close()
+            log.close()
+
+
+async def _warm(say: Say) -> None:
+    """Compile the kernels; silent when they all come from the cache."""
+
+    def progress(step: WarmProgress) -> None:
+        if not step.cached:
+            say(f"compiling kernels {step.done}/{step.total}: {step.name} {step.seconds:.1f} s")
+
+    await warm(progress)
+
+
+async def _run(config: Config, options: RunOptions, say: Say) -> Summary:
+    clock, lifecycle, metrics = SystemClock(), Lifecycle(), Metrics()
+    with _open_state(config, options, clock) as state:
+        async with trio.open_nursery() as root:
+
+            def drain(reason: str) -> None:
+                say(f"stopping: {reason}")
+                lifecycle.advance(Phase.DRAINING, reason)
+
+            await root.start(watch_signals, drain, root.cancel_scope)
+            async with AsyncExitStack() as stack:
+                summary = await _trade(stack, config, options, say, clock, lifecycle, metrics, state, root)
+            root.cancel_scope.cancel(reason="the run is over")
+    return summary
+
+
+async def _trade(
+    stack: AsyncExitStack,
+    config: Config,
+    options: RunOptions,
+    say: Say,
+    clock: SystemClock,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    state: _State,
+    root: trio.Nursery,
+) -> Summary:
+    say(f"run {state.run}, state in {state.directory}")
+    venue_dir = state.directory / "exchange" if config.mode == "sim" else None
+    async with trio.open_nursery() as both:  # the exchange compiles its kernels while we compile ours
+        both.start_soon(_warm, say)
+        access = await _access(stack, config, venue_dir, clock, say)
+    choices = await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
+    market = await learn_market(access.rest, choices, config, clock.wall_ns())
+    say(f"{len(market.specs)} symbols of {len(choices)}, warming up")
+    start_ns = clock.wall_ns()
+    tap: Tap = NoTap()
+    if options.record is not None:
+        header = RecordingHeader(
+            run=state.run, symbols=tuple(spec.symbol for spec in market.specs), config_toml=dump(config)
+        )
+        start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
+        tap = stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
+    limiter = trio.CapacityLimiter(4)
+    session = Session(
+        config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
+        scribe=state.journal, tap=tap, run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past,
+    )  # fmt: skip
+    differences: list[tuple[str, ...]] = []
+
+    async def settle() -> None:
+        if venue_dir is not None:
+            differences.append(await _agree(session.machine, venue_dir / LEDGER_FILE))
+
+    def ready() -> None:
+        say("trading" if not sys.stderr.isatty() else "")
+        settle_garbage()
+
+    root.start_soon(_publish, session.observer, state.directory / "status.json")
+    root.start_soon(view.show, session.observer.snapshot)
+    if options.seconds is not None:
+        root.start_soon(_stop_after, options.seconds, lifecycle)
+    await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
+    if session.failure:
+        raise InvariantBroken(session.failure)
+    return summarize(
+        session.machine,
+        session.observer,
+        clock.venue_ns(),
+        run={"run": state.run, "mode": config.mode, "seed": config.seed, "journal": str(state.journal.path),
+             "stopped": lifecycle.reason},
+        fill_model=fill_model(config),
+        synthetic=config.mode == "sim",
+        differences=differences[0] if differences else None,
+    )  # fmt: skip
+
+
+def fill_model(config: Config) -> str:
+    """How fills come about, in one line."""
+    told = config.exchange
+    if config.mode != "sim":
+        return "the venue's own"
+    return (
+        f"simulated: latency lognormal, median {told.latency_median_ms:g} ms, p99 {told.latency_p99_ms:g} ms each way; "
+        f"displayed size once; maker {told.maker_fee_bps:g} bp, taker {told.taker_fee_bps:g} bp"
+    )
+
+
+async def _stop_after(seconds: float, lifecycle: Lifecycle) -> None:
+    await trio.sleep(seconds)
+    lifecycle.advance(Phase.DRAINING, f"{seconds:g} s are over")
+
+
+async def _agree(machine: Machine, ledger: Path) -> tuple[str, ...]:
+    """Compare until both sides have seen the same events, or the time for that is over."""
+    found: tuple[str, ...] = ("the ledger was never read",)
+    with trio.move_on_after(_AGREE_S):
+        while found:
+            view = await trio.to_thread.run_sync(read_ledger, ledger)
+            found = compare_ledger(machine, view.only)
+            if found:
+                await trio.sleep(0.1)
+    return found
+
+
+async def _publish(observer: Observer, path: Path) -> None:
+    """Keep the status file fresh for `aegis status`; the disk is touched on a thread."""
+    while True:
+        data = msgspec.json.encode(observer.snapshot())
+        await trio.to_thread.run_sync(_replace, path, data)
+        await trio.sleep(1.0)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)

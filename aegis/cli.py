@@ -1,0 +1,240 @@
+"""Every command, thin: parse, call, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from aegis import __version__, config as configs
+from aegis.core.errors import AegisError, ConfigError, VenueRefusal, VenueUnavailable
+
+if TYPE_CHECKING:
+    from aegis.config import Config
+
+__all__ = ["main"]
+
+EXIT_CHECK_FAILED, EXIT_VENUE, EXIT_INTERNAL, EXIT_CONFIG = 1, 69, 70, 78
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _home_option(command: C) -> C:
+    return click.option(
+        "--home", type=click.Path(path_type=Path, file_okay=False), envvar="AEGIS_HOME", help="Where state lives."
+    )(command)
+
+
+def _json_option(command: C) -> C:
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
+
+
+def _run_option(command: C) -> C:
+    return click.option("--run", "run_id", default=None, help="A past run; default: the latest.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="aegis")
+def cli() -> None:
+    """AEGIS: a trading engine for Binance USDⓈ-M futures.
+
+    `aegis run` with no argument trades on an embedded simulated exchange: no key, no network.
+    """
+
+
+@cli.command()
+@click.option("--config", "config_name", default="sim", show_default=True, help="A path, or sim, paper, testnet, live.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop by itself after this long.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the simulated market.")
+@click.option("--symbols", type=click.IntRange(1, 1000), help="How many symbols to simulate or to trade.")
+@click.option("--rate", type=click.IntRange(10, 5_000_000), help="Market frames a second of the simulated exchange.")
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record every input into this directory.")
+@click.option("--flatten", is_flag=True, help="Close all positions on the way out (default: keep them with their stops).")
+@click.option("--resume", metavar="RUN", help="Go on with a simulated run: engine and exchange.")
+@click.option("--live", is_flag=True, help="Together with mode = \"live\" and credentials: real money.")
+@_home_option
+@_json_option
+def run(config_name: str, live: bool, as_json: bool, **options: Any) -> None:
+    """Trade: by default on the embedded simulated exchange."""
+    from aegis import app
+
+    config = _overridden(configs.load(config_name), options["seed"], options["symbols"], options["rate"])
+    app.refuse_unready(config, live=live)
+    del options["seed"], options["symbols"], options["rate"]
+    summary = app.run(config, app.RunOptions(**options), say=_say)
+    _finish(summary, as_json)
+
+
+def _overridden(config: Config, seed: int | None, symbols: int | None, rate: int | None) -> Config:
+    import attrs
+
+    if seed is not None:
+        config = attrs.evolve(config, seed=seed)
+    if symbols is not None:
+        config = attrs.evolve(
+            config,
+            exchange=attrs.evolve(config.exchange, symbols=symbols),
+            universe=attrs.evolve(config.universe, top=symbols),
+        )
+    if rate is not None:
+        config = attrs.evolve(config, exchange=attrs.evolve(config.exchange, rate=rate))
+    return config
+
+
+def _finish(summary: Any, as_json: bool) -> None:
+    from aegis.surface.summary import render
+
+    click.echo(json.dumps(summary.data(), indent=2, sort_keys=True) if as_json else render(summary))
+    if not summary.ok:
+        sys.exit(EXIT_CHECK_FAILED)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--config", "config_name", default=None, help="A path or a preset; default: what the recording names, or sim.")
+@click.option("--base-bar", default=None, help="Length of the base bar: 1s or longer.")
+@click.option("--compare", metavar="RUN", help="Print the first difference to a live run's signals and decisions.")
+@_home_option
+@_json_option
+def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Send recordings through the same engine, on the data's clock, with simulated fills.
+
+    FILE is a recording directory of `aegis run --record`, or lines `<ns> <json>`, plain or gzip.
+    """
+    from aegis.research import replay as replays
+
+    summary = replays.replay(files, replays.ReplayOptions(**options), say=_say)
+    _finish(summary, as_json)
+
+
+@cli.command()
+@click.option("--symbols", type=click.IntRange(1, 1000), default=300, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True)
+@click.option("--rate", type=click.IntRange(10, 1_000_000), default=4_000, show_default=True, help="Frames a second.")
+@click.option("--volatility", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="1: a real evening.")
+@click.option("--rest-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
+@click.option("--socket-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep ledger and state here.")
+@click.option("--settings", "settings_json", hidden=True, help="Every setting as JSON; how a run starts its exchange.")
+def exchange(settings_json: str | None, state: Path | None, **options: Any) -> None:
+    """Run the simulated exchange alone; prints one JSON line with addresses and keys when it is ready."""
+    from aegis.exchange.process import run_child
+    from aegis.exchange.settings import ExchangeSettings
+
+    if settings_json is not None:
+        settings = ExchangeSettings.from_json(settings_json)
+    else:
+        settings = ExchangeSettings(state_dir=state, **options)
+    sys.exit(run_child(settings))
+
+
+@cli.command()
+@click.option("--config", "config_name", default="sim", show_default=True)
+def check(config_name: str) -> None:
+    """Validate a config and print what is in effect, as TOML that loads back to the same."""
+    click.echo(configs.dump(configs.load(config_name)), nl=False)
+
+
+@cli.command()
+@click.option("--config", "config_name", default="sim", show_default=True)
+@_json_option
+def universe(config_name: str, as_json: bool) -> None:
+    """Which symbols are in, which are out, and why."""
+    from aegis import app
+    from aegis.surface import tables
+
+    choices = app.universe(configs.load(config_name), say=_say)
+    click.echo(tables.universe(choices, as_json=as_json))
+
+
+@cli.command()
+@_run_option
+@_home_option
+@_json_option
+def status(run_id: str | None, home: Path | None, as_json: bool) -> None:
+    """A running engine, or how a past run ended."""
+    from aegis.surface import reports
+
+    click.echo(reports.status(home, run_id, as_json=as_json))
+
+
+@cli.command()
+@_run_option
+@_home_option
+@_json_option
+def trades(run_id: str | None, home: Path | None, as_json: bool) -> None:
+    """Closed trades of a run."""
+    from aegis.surface import reports
+
+    click.echo(reports.trades(home, run_id, as_json=as_json))
+
+
+@cli.command()
+@click.option("--symbol", required=True)
+@_run_option
+@_home_option
+@_json_option
+def why(symbol: str, run_id: str | None, home: Path | None, as_json: bool) -> None:
+    """The decision records of one symbol: what was seen, each gate with value and limit, what happened."""
+    from aegis.surface import reports
+
+    click.echo(reports.why(home, run_id, symbol, as_json=as_json))
+
+
+@cli.group()
+def journal() -> None:
+    """The journal of a run."""
+
+
+@journal.command("export")
+@_run_option
+@_home_option
+def journal_export(run_id: str | None, home: Path | None) -> None:
+    """Canonical JSON lines, in sequence; their SHA-256 is the run's digest."""
+    from aegis.surface import reports
+
+    out = click.get_binary_stream("stdout")
+    for line in reports.export(home, run_id):
+        out.write(line)
+
+
+def _leave(code: int, reason: str) -> NoReturn:
+    _say(f"aegis: {reason}")
+    sys.exit(code)
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, ConfigError):
+        return EXIT_CONFIG
+    if isinstance(error, VenueUnavailable | VenueRefusal):
+        return EXIT_VENUE
+    return EXIT_INTERNAL
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error that is ours, or else the first of all, out of a nest of groups."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = [_first(sub) for sub in error.exceptions]
+    return next((one for one in found if isinstance(one, AegisError)), found[0])
+
+
+def main() -> None:
+    """Entry point of the command `aegis`. Errors of ours are one line and an exit code (DESIGN: commands)."""
+    try:
+        cli(prog_name="aegis")
+    except (AegisError, BaseExceptionGroup) as error:
+        first = _first(error)
+        if not isinstance(first, AegisError):
+            raise
+        _leave(_code(first), " ".join(str(first).split()))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left; nothing is wrong

@@ -1,0 +1,362 @@
+"""The life of one position: entry, stop, target, exit. Facts go into the orders; `step` says what to do about them.
+
+`Trade` holds no copy of what its orders know. After any evidence (and at `next_ns`) the caller calls `step(now_ns)`,
+which compares the facts with the plan and returns the requests that are missing. Calling it again returns nothing new,
+so the order in which replies, stream events and timers arrive does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from aegis.core.algo_orders import AlgoOrder
+from aegis.core.errors import InvariantBroken
+from aegis.core.fills import Fill
+from aegis.core.messages import AlgoRequest, OrderRequest, Request
+from aegis.core.order_life import OrderState
+from aegis.core.order_store import OrderStore, Ours
+from aegis.core.orders import WorkingOrder
+from aegis.core.trade_plan import TRADE_TABLE, BracketPolicy, ExitReason, Role, TradePlan, TradeResult, TradeState
+from aegis.core.values import AlgoType, ClientId, OrderType
+
+__all__ = ["BracketPolicy", "ExitReason", "Role", "Trade", "TradePlan", "TradeResult", "TradeState"]
+
+ZERO = Decimal(0)
+#: Refusals which say that the trigger price has been passed already.
+_PASSED = frozenset({-2021, -4142})
+
+
+class Trade:
+    """One position from decision to flat. Its protective and exit orders are added to `store` as they are asked for."""
+
+    def __init__(
+        self, plan: TradePlan, store: OrderStore, next_cid: Callable[[], ClientId], policy: BracketPolicy | None = None
+    ) -> None:
+        self.plan = plan
+        self.state = TradeState.PLANNED
+        self.entry: WorkingOrder | None = None
+        self.stops: list[AlgoOrder] = []
+        self.targets: list[AlgoOrder] = []
+        self.exits: list[WorkingOrder] = []
+        self.venue_fills: dict[int, Fill] = {}
+        self.reason: ExitReason | None = None
+        self.first_fill_ns: int | None = None
+        self.stop_confirmed_ns: int | None = None
+        self.closed_ns: int | None = None
+        self.naked_ns = 0
+        self._naked_since_ns: int | None = None
+        self._exiting_ns = 0
+        self._next_exit_ns = 0
+        self._policy = policy or BracketPolicy()
+        self._store = store
+        self._next_cid = next_cid
+        self._roles: dict[ClientId, Role] = {}
+
+    # -- what the caller does ------------------------------------------------------------------------------------------
+    def enter(self, request: OrderRequest, now_ns: int) -> WorkingOrder:
+        """Takes the approved entry; the caller journals and sends it."""
+        order = self._store.add(request, now_ns)
+        self.attach(Role.ENTRY, order)
+        return order
+
+    def abort(self) -> None:
+        """Gives the plan up before its entry was taken."""
+        self._move(TradeState.ABORTED)
+
+    def attach(self, role: Role, order: Ours) -> None:
+        """Takes an order that exists already: the entry, or at recovery any order found in the journal."""
+        if order.symbol != self.plan.symbol or order.cid in self._roles:
+            raise InvariantBroken(f"trade {self.plan.signal_id}: {order.cid} on {order.symbol} is not its {role.value}")
+        self._roles[order.cid] = role
+        if isinstance(order, AlgoOrder):
+            (self.stops if role is Role.STOP else self.targets).append(order)
+        elif role is Role.EXIT:
+            self.exits.append(order)
+        else:
+            self.entry = order
+            self._move(TradeState.ENTERING)
+
+    def request_exit(self, reason: ExitReason) -> None:
+        """Asks for the position to be closed, or the entry cancelled, at the next `step`; the first reason stays."""
+        self.reason = self.reason or reason
+
+    def on_venue_close(self, fill: Fill) -> None:
+        """An execution by which the venue itself closed the position (`autoclose-`, `adl_autoclose`)."""
+        self.venue_fills[fill.trade_id] = fill
+        self.reason = ExitReason.LIQUIDATION
+
+    def step(self, now_ns: int) -> tuple[Request, ...]:
+        """What is to be sent now. The new orders are in the store in state INTENT; cancels are marked as sent."""
+        entry = self.entry
+        if entry is None or self.state is TradeState.ABORTED:
+            return ()
+        if self.state is TradeState.CLOSED:
+            return tuple(self._cancel_siblings(now_ns))
+        overdue = self._cancel_overdue_entry(entry, now_ns)
+        if self.state is TradeState.ENTERING:
+            if not entry.tape.qty:
+                if entry.settled:
+                    self._move(TradeState.ABORTED)
+                return overdue
+            self._move(TradeState.PROTECTING)
+            self.first_fill_ns = self._naked_since_ns = now_ns
+        if self.open_qty <= ZERO:
+            return overdue + self._flat(entry, now_ns)
+        self._watch_stop(now_ns)
+        if self.state is not TradeState.EXITING:
+            reason = self._why_exit(now_ns)
+            if reason is None:
+                return overdue + tuple(self._protect(now_ns))
+            self._start_exit(reason, now_ns)
+        return overdue + tuple(self._exit(entry, now_ns))
+
+    def next_ns(self) -> int | None:
+        """When `step` has to be called even if nothing arrives; None while only evidence can change anything."""
+        times: list[int] = []
+        entry, plan, policy = self.entry, self.plan, self._policy
+        if entry is None or self.state.final:
+            return None
+        if plan.entry_ttl_ns is not None and entry.can_cancel:
+            times.append(plan.decision_ns + plan.entry_ttl_ns)
+        if self.state in (TradeState.PROTECTING, TradeState.PROTECTED) and self.first_fill_ns is not None:
+            times.append(self.first_fill_ns + plan.time_limit_ns)
+            if self._naked_since_ns is not None:
+                times.append(self._naked_since_ns + policy.confirm_limit_ns)
+        if self.state is TradeState.EXITING and self.open_qty > ZERO and (not self.exits or self.exits[-1].state.final):
+            waits = self._child_running()
+            times.append(max(self._next_exit_ns, self._exiting_ns + policy.confirm_limit_ns if waits else 0))
+        return min(times, default=None)
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+    @property
+    def roles(self) -> dict[ClientId, Role]:
+        """Every client id of this trade."""
+        return dict(self._roles)
+
+    @property
+    def stop(self) -> AlgoOrder | None:
+        """The newest stop."""
+        return self.stops[-1] if self.stops else None
+
+    @property
+    def target(self) -> AlgoOrder | None:
+        return self.targets[-1] if self.targets else None
+
+    @property
+    def stop_confirmed(self) -> bool:
+        """The venue is known to hold a stop."""
+        return any(stop.state.live for stop in self.stops)
+
+    @property
+    def done(self) -> bool:
+        """Ended, and nothing of it is left at the venue."""
+        return self.state.final and all(order.settled for order in self._orders())
+
+    @property
+    def entered_qty(self) -> Decimal:
+        return self.entry.tape.qty if self.entry else ZERO
+
+    @property
+    def open_qty(self) -> Decimal:
+        """Absolute size still open by the executions seen."""
+        return self.entered_qty - sum((fill.qty for fill in self._closing_fills()), ZERO)
+
+    def result(self, margin_asset: str) -> TradeResult:
+        """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""
+        entry = self.entry
+        if self.state is not TradeState.CLOSED or entry is None or self.first_fill_ns is None or self.closed_ns is None:
+            raise InvariantBroken(f"trade {self.plan.signal_id}: no result in state {self.state.value}")
+        closing = list(self._closing_fills())
+        every = [*entry.tape.fills.values(), *closing]
+        fees: dict[str, Decimal] = {}
+        for fill in every:
+            fees[fill.commission_asset] = fees.get(fill.commission_asset, ZERO) + (fill.commission or ZERO)
+        return TradeResult(
+            signal_id=self.plan.signal_id,
+            symbol=self.plan.symbol,
+            side=self.plan.side,
+            reason=self._final_reason(),
+            qty=self.entered_qty,
+            average_entry=entry.tape.average,
+            average_exit=sum((f.qty * f.price for f in closing), ZERO) / self.entered_qty,
+            risk=self.plan.stop_distance * self.entered_qty,
+            realized=sum((fill.realized or ZERO for fill in every), ZERO),
+            fees=fees,
+            margin_asset=margin_asset,
+            decision_ns=self.plan.decision_ns,
+            first_fill_ns=self.first_fill_ns,
+            closed_ns=self.closed_ns,
+            naked_ns=self.naked_ns,
+            trigger_to_fill_ms=self._trigger_to_fill_ms(),
+            fills=len(every),
+            maker_fills=sum(fill.maker for fill in every),
+        )
+
+    # -- protection ----------------------------------------------------------------------------------------------------
+    def _watch_stop(self, now_ns: int) -> None:
+        """Runs the clock of the naked time."""
+        if self.stop_confirmed:
+            self._end_naked(now_ns)
+            if self.stop_confirmed_ns is None:
+                self.stop_confirmed_ns = now_ns
+            if self.state is TradeState.PROTECTING:
+                self._move(TradeState.PROTECTED)
+        elif self.state is TradeState.PROTECTED and not self._closing_under_way():
+            self._naked_since_ns = now_ns
+            self._move(TradeState.PROTECTING)
+
+    def _end_naked(self, now_ns: int) -> None:
+        if self._naked_since_ns is not None:
+            self.naked_ns += now_ns - self._naked_since_ns
+            self._naked_since_ns = None
+
+    def _closing_under_way(self) -> bool:
+        """A protective order has been triggered: that its sibling is gone is no loss of protection."""
+        return any(order.triggered_ms is not None for order in (*self.stops, *self.targets))
+
+    def _protect(self, now_ns: int) -> Iterator[Request]:
+        """Places what is missing. An order whose fate is unknown is not missing: it may live."""
+        if self._closing_under_way():
+            return
+        if self.stop is None or self.stop.state.final:
+            yield self._algo(Role.STOP, now_ns)
+        target = self.target
+        if target is None or (target.state.final and len(self.targets) < self._policy.target_attempts):
+            yield self._algo(Role.TARGET, now_ns)
+
+    def _algo(self, role: Role, now_ns: int) -> AlgoRequest:
+        plan, stop = self.plan, role is Role.STOP
+        request = AlgoRequest(
+            cid=self._next_cid(),
+            symbol=plan.symbol,
+            side=plan.side.opposite,
+            type=AlgoType.STOP_MARKET if stop else AlgoType.TAKE_PROFIT_MARKET,
+            trigger=plan.stop if stop else plan.target,
+            working_type=plan.stop_working if stop else plan.target_working,
+            price_protect=False,
+        )
+        self.attach(role, self._store.add(request, now_ns))
+        return request
+
+    # -- exit ----------------------------------------------------------------------------------------------------------
+    def _why_exit(self, now_ns: int) -> ExitReason | None:
+        first_fill_ns = self.first_fill_ns or 0
+        if self.reason is not None:
+            return self.reason
+        if any(stop.tape.qty or stop.state is OrderState.FINISHED for stop in self.stops):
+            return ExitReason.STOP
+        if any(target.tape.qty or target.state is OrderState.FINISHED for target in self.targets):
+            return ExitReason.TARGET
+        if self._stop_failed():
+            return ExitReason.STOP_REFUSED
+        target = self.target
+        if target is not None and (_refused_as_passed(target) or target.state is OrderState.REJECTED):
+            return ExitReason.TARGET
+        if self._naked_since_ns is not None and now_ns - self._naked_since_ns >= self._policy.confirm_limit_ns:
+            return ExitReason.STOP_UNCONFIRMED
+        return ExitReason.TIME if now_ns - first_fill_ns >= self.plan.time_limit_ns else None
+
+    def _stop_failed(self) -> bool:
+        stop = self.stop
+        if stop is None or not stop.state.final:
+            return False
+        if _refused_as_passed(stop) or stop.state is OrderState.REJECTED:
+            return True
+        return len(self.stops) >= self._policy.stop_attempts and not self._closing_under_way()
+
+    def _start_exit(self, reason: ExitReason, now_ns: int) -> None:
+        self.reason = reason
+        self._exiting_ns = self._next_exit_ns = now_ns
+        self._move(TradeState.EXITING)
+
+    def _exit(self, entry: WorkingOrder, now_ns: int) -> Iterator[Request]:
+        """Closes the rest at market, one order at a time. The stop stays in place until the position is flat."""
+        if cancel := entry.request_cancel(now_ns + self._policy.cancel_deadline_ns):
+            yield cancel
+        qty = self.open_qty - sum((order.tape.missing for order in self._closing_orders()), ZERO)
+        if qty <= ZERO or now_ns < self._next_exit_ns or (self.exits and not self.exits[-1].state.final):
+            return
+        if self._child_running() and now_ns < self._exiting_ns + self._policy.confirm_limit_ns:
+            return
+        request = OrderRequest(
+            cid=self._next_cid(),
+            symbol=self.plan.symbol,
+            side=self.plan.side.opposite,
+            type=OrderType.MARKET,
+            qty=min(qty, self.plan.max_exit_qty),
+            reduce_only=True,
+        )
+        self._next_exit_ns = now_ns + self._policy.exit_retry_ns
+        self.attach(Role.EXIT, self._store.add(request, now_ns))
+        yield request
+
+    def _child_running(self) -> bool:
+        return any(order.triggered for order in (*self.stops, *self.targets))
+
+    def _flat(self, entry: WorkingOrder, now_ns: int) -> tuple[Request, ...]:
+        """Nothing is open: cancel what may live; closed once the entry cannot fill any more."""
+        if self.open_qty < ZERO or entry.tape.missing:
+            return ()  # an exit overtook the entry's own executions
+        self._end_naked(now_ns)
+        requests = tuple(self._cancel_siblings(now_ns))
+        if entry.state.final:
+            self.closed_ns = now_ns
+            self._move(TradeState.CLOSED)
+        elif self.state is not TradeState.EXITING:
+            self._start_exit(self._final_reason(), now_ns)
+        return requests
+
+    def _cancel_siblings(self, now_ns: int) -> Iterator[Request]:
+        for order in self._orders():
+            if cancel := order.request_cancel(now_ns + self._policy.cancel_deadline_ns):
+                yield cancel
+
+    def _cancel_overdue_entry(self, entry: WorkingOrder, now_ns: int) -> tuple[Request, ...]:
+        ttl_ns = self.plan.entry_ttl_ns
+        overdue = ttl_ns is not None and now_ns >= self.plan.decision_ns + ttl_ns
+        if not overdue and self.reason is None:
+            return ()
+        cancel = entry.request_cancel(now_ns + self._policy.cancel_deadline_ns)
+        return () if cancel is None else (cancel,)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+    def _orders(self) -> Iterator[Ours]:
+        if self.entry is not None:
+            yield self.entry
+        yield from self._closing_orders()
+
+    def _closing_orders(self) -> Iterator[Ours]:
+        yield from self.stops
+        yield from self.targets
+        yield from self.exits
+
+    def _closing_fills(self) -> Iterator[Fill]:
+        for order in self._closing_orders():
+            yield from order.tape.fills.values()
+        yield from self.venue_fills.values()
+
+    def _final_reason(self) -> ExitReason:
+        """What closed it in fact: a stop that beat our own exit order is a stop."""
+        if self.venue_fills:
+            return ExitReason.LIQUIDATION
+        if self.reason is None or not any(order.tape.qty for order in self.exits):
+            if any(stop.tape.qty for stop in self.stops):
+                return ExitReason.STOP
+            return ExitReason.TARGET
+        return self.reason
+
+    def _trigger_to_fill_ms(self) -> int | None:
+        for stop in self.stops:
+            if stop.triggered_ms is not None and stop.tape.fills:
+                return max(fill.time_ms for fill in stop.tape.fills.values()) - stop.triggered_ms
+        return None
+
+    def _move(self, to: TradeState) -> None:
+        if to not in TRADE_TABLE[self.state]:
+            raise InvariantBroken(f"trade {self.plan.signal_id}: {self.state.value} -> {to.value} cannot be")
+        self.state = to
+
+
+def _refused_as_passed(order: AlgoOrder) -> bool:
+    return order.state is OrderState.REFUSED and order.refusal is not None and order.refusal.code in _PASSED

@@ -1,0 +1,257 @@
+"""Positions and money from fills and account events. The venue is the truth; our own arithmetic checks it.
+
+A fill is booked once, by (symbol, trade id), and only when its fee is known. Wallet and positions are folded from fills
+and funding, so that the order in which the venue's events arrive cannot count a profit twice; what ACCOUNT_UPDATE
+claims is kept beside it for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from aegis.core.errors import InvariantBroken
+from aegis.core.fills import Fill
+from aegis.core.messages import AccountUpdate
+from aegis.core.values import SymbolName
+
+__all__ = ["Booked", "Difference", "Exposure", "Portfolio", "Position"]
+
+ZERO = Decimal(0)
+
+
+@attrs.frozen(kw_only=True)
+class Position:
+    """Signed amount (positive long) and quantity-weighted entry price."""
+
+    amount: Decimal = ZERO
+    entry_price: Decimal = ZERO
+
+    def unrealized(self, mark: Decimal) -> Decimal:
+        return (mark - self.entry_price) * self.amount
+
+
+@attrs.frozen(kw_only=True)
+class Booked:
+    """What a fill did to its position."""
+
+    before: Position
+    after: Position
+    realized: Decimal
+    """The venue's figure."""
+    expected: Decimal
+    """Ours; it differs when fills before it were missed or the venue rounds."""
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """A symbol on which the venue's position is not ours."""
+
+    symbol: SymbolName
+    ours: Decimal
+    venue: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class Exposure:
+    """Notional at mark over a run; the means are weighted by time."""
+
+    gross: Decimal
+    net: Decimal
+    gross_max: Decimal
+    net_max: Decimal
+    """Largest absolute net exposure."""
+    gross_mean: Decimal
+    net_mean: Decimal
+    in_market: Decimal
+    """Share of the time with a position, 0..1."""
+
+
+class Portfolio:
+    """One account in one margin asset; fees in other assets are kept apart."""
+
+    def __init__(
+        self, margin_asset: str, wallet: Decimal, now_ns: int, *, tolerance: Decimal = Decimal("0.01")
+    ) -> None:
+        self.margin_asset = margin_asset
+        self.wallet_start = wallet
+        self.equity_start = wallet
+        self.realized = ZERO
+        self.funding = ZERO
+        self.transfers = ZERO
+        self.fees: dict[str, Decimal] = {}
+        self.venue_wallet: Decimal | None = None
+        self.mismatches = 0
+        self.duplicates = 0
+        self.max_drawdown = ZERO
+        self._tolerance = tolerance
+        self._positions: dict[SymbolName, Position] = {}
+        self._marks: dict[SymbolName, Decimal] = {}
+        self._trades: dict[SymbolName, set[int]] = {}
+        self._events: dict[tuple[object, ...], None] = {}
+        self._peak = wallet
+        self._start_ns = self._observed_ns = now_ns
+        self._gross = self._net = self._gross_max = self._net_max = ZERO
+        self._gross_integral = self._net_integral = ZERO
+        self._in_market_ns = 0
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+    def adopt(self, symbol: SymbolName, position: Position, now_ns: int) -> None:
+        """Takes the venue's position as the truth: at start, and when the reconciler has explained a difference."""
+        self._advance(now_ns)
+        self._set(symbol, position)
+        self._marks.setdefault(symbol, position.entry_price)
+        self._revalue()
+
+    def adopt_wallet(self, wallet: Decimal, now_ns: int) -> None:
+        """Takes the venue's wallet as the truth at start; the run's profit counts from the equity that results."""
+        self._advance(now_ns)
+        self.wallet_start = wallet - (self.wallet - self.wallet_start)
+        self.equity_start = self._peak = self.equity
+        self.max_drawdown = ZERO
+
+    def apply_fill(self, fill: Fill, now_ns: int) -> Booked | None:
+        """Books an execution; None for a duplicate. Raises InvariantBroken on one whose fee is not known yet."""
+        if fill.commission is None or fill.realized is None:
+            raise InvariantBroken(f"trade {fill.trade_id} of {fill.symbol} has no fee yet")
+        seen = self._trades.setdefault(fill.symbol, set())
+        if fill.trade_id in seen:
+            self.duplicates += 1
+            return None
+        self._advance(now_ns)
+        seen.add(fill.trade_id)
+        before = self.position(fill.symbol)
+        after, expected = _fold(before, fill.qty * fill.side.sign, fill.price)
+        if abs(expected - fill.realized) > self._tolerance:
+            self.mismatches += 1
+        self.realized += fill.realized
+        if fill.commission:
+            self.fees[fill.commission_asset] = self.fees.get(fill.commission_asset, ZERO) + fill.commission
+        self._set(fill.symbol, after)
+        self._marks.setdefault(fill.symbol, fill.price)
+        self._revalue()
+        return Booked(before=before, after=after, realized=fill.realized, expected=expected)
+
+    def apply_account(self, update: AccountUpdate, now_ns: int) -> None:
+        """ACCOUNT_UPDATE: funding and transfers are booked, what the venue says of wallet is kept for `wallet_gap`."""
+        for row in update.balances:
+            if row.asset != self.margin_asset:
+                continue
+            key = (update.transaction_ms, update.reason, update.symbol, row.wallet, row.change)
+            if key in self._events:
+                self.duplicates += 1
+                continue
+            self._remember(key)
+            self._advance(now_ns)
+            self.venue_wallet = row.wallet
+            if update.reason == "FUNDING_FEE":
+                self.funding += row.change
+            else:
+                self.transfers += row.change
+            self._revalue()
+
+    def mark(self, symbol: SymbolName, price: Decimal, now_ns: int) -> None:
+        """A mark price; only those of open positions move equity and exposure."""
+        self._marks[symbol] = price
+        if symbol in self._positions:
+            self._advance(now_ns)
+            self._revalue()
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+    def position(self, symbol: SymbolName) -> Position:
+        return self._positions.get(symbol, Position())
+
+    @property
+    def positions(self) -> Mapping[SymbolName, Position]:
+        """Open positions."""
+        return dict(self._positions)
+
+    @property
+    def wallet(self) -> Decimal:
+        """Start + realised - fees in the margin asset + funding + transfers."""
+        fees = self.fees.get(self.margin_asset, ZERO)
+        return self.wallet_start + self.realized - fees + self.funding + self.transfers
+
+    @property
+    def unrealized(self) -> Decimal:
+        return sum((position.unrealized(self._marks[symbol]) for symbol, position in self._positions.items()), ZERO)
+
+    @property
+    def equity(self) -> Decimal:
+        """Margin balance: wallet plus unrealised profit at mark."""
+        return self.wallet + self.unrealized
+
+    @property
+    def wallet_gap(self) -> Decimal:
+        """The venue's last word on the wallet less ours; not 0 while events are on their way, or by an error."""
+        return ZERO if self.venue_wallet is None else self.venue_wallet - self.wallet
+
+    def exposure(self, now_ns: int) -> Exposure:
+        """Exposure now, at most, and on average since the start."""
+        self._advance(now_ns)
+        elapsed = Decimal(now_ns - self._start_ns) or Decimal(1)
+        return Exposure(
+            gross=self._gross,
+            net=self._net,
+            gross_max=self._gross_max,
+            net_max=self._net_max,
+            gross_mean=self._gross_integral / elapsed,
+            net_mean=self._net_integral / elapsed,
+            in_market=Decimal(self._in_market_ns) / elapsed,
+        )
+
+    def compare(self, venue: Mapping[SymbolName, Decimal]) -> tuple[Difference, ...]:
+        """Symbols whose signed amount at the venue differs from ours, in order of name."""
+        pairs = ((s, self.position(s).amount, venue.get(s, ZERO)) for s in sorted({*self._positions, *venue}))
+        return tuple(Difference(symbol=s, ours=ours, venue=theirs) for s, ours, theirs in pairs if ours != theirs)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+    def _set(self, symbol: SymbolName, position: Position) -> None:
+        if position.amount:
+            self._positions[symbol] = position
+        else:
+            self._positions.pop(symbol, None)
+
+    def _remember(self, key: tuple[object, ...]) -> None:
+        self._events[key] = None
+        if len(self._events) > 1024:  # far more than can still be repeated
+            del self._events[next(iter(self._events))]
+
+    def _advance(self, now_ns: int) -> None:
+        """Integrates what has been held since the last event."""
+        elapsed = now_ns - self._observed_ns
+        if elapsed <= 0:
+            return
+        self._observed_ns = now_ns
+        self._gross_integral += self._gross * elapsed
+        self._net_integral += self._net * elapsed
+        self._in_market_ns += elapsed if self._positions else 0
+
+    def _revalue(self) -> None:
+        values = [position.amount * self._marks[symbol] for symbol, position in self._positions.items()]
+        self._gross = sum((abs(value) for value in values), ZERO)
+        self._net = sum(values, ZERO)
+        self._gross_max = max(self._gross_max, self._gross)
+        self._net_max = max(self._net_max, abs(self._net))
+        equity = self.equity
+        # A transfer is neither profit nor loss: it moves the peak with the equity.
+        self._peak = max(self._peak, equity - self.transfers)
+        self.max_drawdown = max(self.max_drawdown, self._peak - (equity - self.transfers))
+
+
+def _fold(position: Position, change: Decimal, price: Decimal) -> tuple[Position, Decimal]:
+    """The position after a signed change, and the profit that it realises (PROTOCOL section 9)."""
+    amount, entry = position.amount, position.entry_price
+    after = amount + change
+    if amount * change >= ZERO:
+        return Position(amount=after, entry_price=(amount * entry + change * price) / after), ZERO
+    closed = min(abs(change), abs(amount)) * (1 if amount > ZERO else -1)
+    if not after:
+        left = Position()
+    elif after * amount > ZERO:
+        left = Position(amount=after, entry_price=entry)
+    else:
+        left = Position(amount=after, entry_price=price)  # flipped: the rest opened at this price
+    return left, (price - entry) * closed

@@ -1,0 +1,90 @@
+"""Words of the trade: sides, order types, states. Values are Binance's own spellings."""
+
+from __future__ import annotations
+
+import enum
+from typing import NewType
+
+__all__ = [
+    "AlgoStatus",
+    "AlgoType",
+    "ClientId",
+    "OrderStatus",
+    "OrderType",
+    "Side",
+    "SymbolName",
+    "TimeInForce",
+    "WorkingType",
+]
+
+SymbolName = NewType("SymbolName", str)
+#: `<run>-<seq>`, at most 36 characters, unique for ever within an account.
+ClientId = NewType("ClientId", str)
+
+
+class Side(enum.Enum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(enum.Enum):
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+
+
+class AlgoType(enum.Enum):
+    """Conditional orders; they live at the Algo Service until triggered."""
+
+    STOP_MARKET = "STOP_MARKET"
+    TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+
+
+class TimeInForce(enum.Enum):
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTX = "GTX"
+
+
+class OrderStatus(enum.Enum):
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
+    REJECTED = "REJECTED"
+
+    @property
+    def final(self) -> bool:
+        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+
+
+class AlgoStatus(enum.Enum):
+    NEW = "NEW"
+    TRIGGERING = "TRIGGERING"
+    TRIGGERED = "TRIGGERED"
+    FINISHED = "FINISHED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
+
+    @property
+    def final(self) -> bool:
+        return self in (AlgoStatus.FINISHED, AlgoStatus.CANCELED, AlgoStatus.EXPIRED, AlgoStatus.REJECTED)
+
+
+class WorkingType(enum.Enum):
+    """Which price triggers a conditional order."""
+
+    CONTRACT_PRICE = "CONTRACT_PRICE"
+    MARK_PRICE = "MARK_PRICE"

@@ -1,0 +1,1 @@
+"""The tasks of the root nursery, in the order data passes."""

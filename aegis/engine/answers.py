@@ -1,0 +1,165 @@
+"""What the venue said when it was asked, as the fold takes it: small JSON documents, so that they can be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from aegis.core.algo_orders import VenueAlgo
+from aegis.core.fills import Fill
+from aegis.core.orders import VenueOrder
+from aegis.core.values import AlgoStatus, ClientId, OrderStatus, Side, SymbolName
+from aegis.venue.replies import AlgoState, OrderState, UserTrade
+
+__all__ = [
+    "AccountAnswer", "AlgoAnswer", "FillsAnswer", "OrderAnswer", "PositionsAnswer", "algo_answer", "fills_answer",
+    "order_answer", "positions_answer",
+]
+
+
+class AccountAnswer(msgspec.Struct, frozen=True):
+    """The wallet of the margin asset, unrealised profit apart."""
+
+    wallet: Decimal
+
+
+class PositionsAnswer(msgspec.Struct, frozen=True):
+    """Signed amounts of all positions, and symbols on which orders that are not ours rest."""
+
+    amounts: dict[str, Decimal]
+    foreign: list[str]
+
+
+class _Order(msgspec.Struct, frozen=True):
+    side: Side
+    order_id: int
+    status: OrderStatus
+    qty: Decimal
+    filled_qty: Decimal
+
+
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """One look-up of a plain order; `row` None: not found. `alive`: the private stream was up all the while."""
+
+    cid: str
+    symbol: str
+    asked_ns: int
+    alive: bool
+    row: _Order | None
+
+    def venue_order(self) -> VenueOrder | None:
+        if self.row is None:
+            return None
+        return VenueOrder(
+            cid=ClientId(self.cid),
+            symbol=SymbolName(self.symbol),
+            side=self.row.side,
+            order_id=self.row.order_id,
+            status=self.row.status,
+            qty=self.row.qty,
+            filled_qty=self.row.filled_qty,
+        )
+
+
+class _Algo(msgspec.Struct, frozen=True):
+    algo_id: int
+    status: AlgoStatus
+    order_id: int | None
+    filled_qty: Decimal
+
+
+class AlgoAnswer(msgspec.Struct, frozen=True):
+    """One look-up of a conditional order."""
+
+    cid: str
+    symbol: str
+    asked_ns: int
+    alive: bool
+    row: _Algo | None
+
+    def venue_algo(self) -> VenueAlgo | None:
+        if self.row is None:
+            return None
+        return VenueAlgo(
+            cid=ClientId(self.cid),
+            symbol=SymbolName(self.symbol),
+            algo_id=self.row.algo_id,
+            status=self.row.status,
+            order_id=self.row.order_id,
+            filled_qty=self.row.filled_qty,
+        )
+
+
+class _Fill(msgspec.Struct, frozen=True):
+    trade_id: int
+    order_id: int
+    side: Side
+    price: Decimal
+    qty: Decimal
+    commission: Decimal
+    commission_asset: str
+    realized: Decimal
+    maker: bool
+    time_ms: int
+
+
+class FillsAnswer(msgspec.Struct, frozen=True):
+    """Executions of one order of ours, out of userTrades."""
+
+    cid: str
+    symbol: str
+    rows: list[_Fill]
+
+    def fills(self) -> Iterable[Fill]:
+        for row in self.rows:
+            yield Fill(
+                symbol=SymbolName(self.symbol),
+                cid=ClientId(self.cid),
+                side=row.side,
+                order_id=row.order_id,
+                trade_id=row.trade_id,
+                qty=row.qty,
+                price=row.price,
+                maker=row.maker,
+                commission=row.commission,
+                commission_asset=row.commission_asset,
+                realized=row.realized,
+                time_ms=row.time_ms,
+            )
+
+
+def order_answer(cid: str, symbol: str, asked_ns: int, row: OrderState | None, *, alive: bool) -> bytes:
+    found = None if row is None else _Order(
+        side=row.side, order_id=row.order_id, status=row.status, qty=row.qty, filled_qty=row.filled_qty
+    )
+    return msgspec.json.encode(OrderAnswer(cid=cid, symbol=symbol, asked_ns=asked_ns, alive=alive, row=found))
+
+
+def algo_answer(cid: str, symbol: str, asked_ns: int, row: AlgoState | None, *, alive: bool) -> bytes:
+    found = None if row is None else _Algo(algo_id=row.algo_id, status=row.status, order_id=row.order_id, filled_qty=row.filled_qty)
+    return msgspec.json.encode(AlgoAnswer(cid=cid, symbol=symbol, asked_ns=asked_ns, alive=alive, row=found))
+
+
+def fills_answer(cid: str, symbol: str, rows: Iterable[UserTrade]) -> bytes:
+    fills = [
+        _Fill(
+            trade_id=row.trade_id,
+            order_id=row.order_id,
+            side=row.side,
+            price=row.price,
+            qty=row.qty,
+            commission=row.commission,
+            commission_asset=row.commission_asset,
+            realized=row.realized_pnl,
+            maker=row.maker,
+            time_ms=row.time_ms,
+        )
+        for row in rows
+    ]
+    return msgspec.json.encode(FillsAnswer(cid=cid, symbol=symbol, rows=fills))
+
+
+def positions_answer(amounts: Mapping[str, Decimal], foreign: Iterable[str]) -> bytes:
+    return msgspec.json.encode(PositionsAnswer(amounts=dict(amounts), foreign=sorted(foreign)))

@@ -1,0 +1,173 @@
+"""Puts the synchronous engine together: the same for a live run, a replay of its recording, and a backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from aegis.config import Config, StrategyConfig, duration_ms
+from aegis.core.approval import Approved
+from aegis.core.bracket import BracketPolicy
+from aegis.core.brackets import LeverageBrackets
+from aegis.core.filters import SymbolSpec
+from aegis.core.order_life import AbsenceRule
+from aegis.core.pool import SIGNAL, Pool
+from aegis.core.portfolio import Portfolio
+from aegis.core.risk import Fees, RiskGate
+from aegis.core.trade_statistics import TradeStatistics
+from aegis.core.values import SymbolName, WorkingType
+from aegis.engine.analysis import Analysis
+from aegis.engine.context import ContextMaker
+from aegis.engine.decision import Decision
+from aegis.engine.desk import Desk, Scribe
+from aegis.engine.inputs import Tap
+from aegis.engine.machine import Channel, Machine
+from aegis.engine.setups import Setups
+from aegis.kernels.analysis import new_state
+from aegis.kernels.layout import BAR
+from aegis.kernels.market import AGG_TRADE, TRADE, Table, new_table
+from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
+from aegis.signals.strategy import Strategy
+
+__all__ = ["Market", "build_machine", "strategy_params"]
+
+_NS_PER_MS = 1_000_000
+#: The longest that our clock and the venue's may disagree about when a request expired.
+_ABSENCE_MARGIN_NS = 2_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Market:
+    """What was learnt of the venue before the start: the traded symbols in index order, and their terms."""
+
+    specs: tuple[SymbolSpec, ...]
+    brackets: Mapping[SymbolName, LeverageBrackets]
+    fees: Mapping[SymbolName, Fees]
+    margin_asset: str
+    read_ns: int
+
+
+def strategy_params(config: StrategyConfig, base: str, structure: str) -> FvgRetestParams:
+    """The strategy's own parameters; the bar lengths are the engine's."""
+    return FvgRetestParams(
+        trigger=base,
+        structure=structure,
+        **attrs.asdict(config, filter=lambda attribute, _: attribute.name != "name"),
+    )
+
+
+def build_machine(
+    config: Config,
+    market: Market,
+    channels: Sequence[Channel],
+    *,
+    run: str,
+    start_ns: int,
+    scribe: Scribe,
+    tap: Tap,
+    send: Callable[[Approved[Any]], None],
+    lane_full: Callable[[], bool],
+    on_reseed: Callable[[Iterable[int]], None],
+    from_first_trade: bool = False,
+) -> Machine:
+    """Everything between bytes in and requests out, HALTED and empty."""
+    specs = market.specs
+    source = AGG_TRADE if config.feed.trade_source == "aggTrade" else TRADE
+    base_ms = duration_ms(config.bars.base)
+    table = new_table([spec.symbol for spec in specs], [spec.qty_decimals for spec in specs], base_ms, source)
+    params = strategy_params(config.strategy, config.bars.base, config.bars.structure)
+    state = new_state(len(specs), config.bars.timeframes_ms, params.analysis(warm_bars=config.bars.warmup_bars))
+    carriers = _carriers(channels, len(specs))
+    decision = _decision(
+        config,
+        market,
+        table,
+        FvgRetest(params),
+        run=run,
+        start_ns=start_ns,
+        scribe=scribe,
+        send=send,
+        lane_full=lane_full,
+        heard_ns=lambda symbol: channels[carriers[symbol]].recv_ns,
+    )
+    return Machine(
+        table=table,
+        analysis=Analysis(state),
+        decision=decision,
+        channels=channels,
+        tap=tap,
+        base_ms=base_ms,
+        lateness_ms=config.bars.lateness_ms,
+        on_reseed=on_reseed,
+        from_first_trade=from_first_trade,
+    )
+
+
+def _decision(
+    config: Config,
+    market: Market,
+    table: Table,
+    strategy: Strategy,
+    *,
+    run: str,
+    start_ns: int,
+    scribe: Scribe,
+    send: Callable[[Approved[Any]], None],
+    lane_full: Callable[[], bool],
+    heard_ns: Callable[[int], int],
+) -> Decision:
+    # The desk reports to the decision and takes its ids from there; the decision is made last, of all the others.
+    late: list[Decision] = []
+    gate = RiskGate(config.risk)
+    desk = Desk(
+        gate=gate,
+        scribe=scribe,
+        send=send,
+        next_cid=lambda: late[0].next_cid(),
+        book=lambda fill, now_ns: late[0].book(fill, now_ns),
+        closed=lambda trade: late[0].trade_ended(trade),
+        policy=BracketPolicy(confirm_limit_ns=config.execution.protect_budget_ms * _NS_PER_MS),
+        absence=AbsenceRule(
+            recv_window_ns=config.execution.recv_window_ms * _NS_PER_MS, margin_ns=_ABSENCE_MARGIN_NS
+        ),
+        reply_budget_ns=config.execution.reply_budget_ms * _NS_PER_MS,
+        margin_asset=market.margin_asset,
+    )
+    contexts = ContextMaker(
+        table=table,
+        specs=market.specs,
+        brackets=market.brackets,
+        fees=market.fees,
+        leverage=config.risk.leverage,
+        specs_read_ns=market.read_ns,
+        heard_ns=heard_ns,
+        lane_full=lane_full,
+    )
+    decision = Decision(
+        specs=market.specs,
+        gate=gate,
+        desk=desk,
+        portfolio=Portfolio(market.margin_asset, Decimal(0), start_ns),
+        statistics=TradeStatistics(),
+        setups=Setups(table=table, signals=Pool("signals", SIGNAL), candles=Pool("candles", BAR)),
+        contexts=contexts,
+        strategy=strategy,
+        scribe=scribe,
+        run=run,
+        stop_working=WorkingType(config.execution.stop_working_type),
+    )
+    late.append(decision)
+    return decision
+
+
+def _carriers(channels: Sequence[Channel], symbols: int) -> list[int]:
+    """For each symbol the channel of its quotes."""
+    carriers = [0] * symbols
+    for channel in channels:
+        if channel.quotes:
+            for symbol in channel.symbols:
+                carriers[symbol] = channel.number
+    return carriers

@@ -1,0 +1,152 @@
+"""What the risk gate is told about a symbol and the account at the moment of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from aegis.core.brackets import LeverageBrackets
+from aegis.core.filters import SymbolSpec, exact
+from aegis.core.portfolio import Portfolio
+from aegis.core.risk import AccountView, EntryContext, Fees, Freshness, Funding, Quote
+from aegis.core.values import Side, SymbolName
+from aegis.engine.desk import Desk
+from aegis.kernels.market import Table
+from aegis.signals import view as views
+
+__all__ = ["ContextMaker"]
+
+ZERO = Decimal(0)
+_NS_PER_MS = 1_000_000
+#: Older than any limit: for what has never been heard.
+_NEVER_NS = 10**18
+
+
+@attrs.define(kw_only=True, eq=False)
+class ContextMaker:
+    """Reads the market table, the desk and the portfolio; changes nothing.
+
+    `heard_ns(symbol)` is when the socket that carries the symbol's quotes last delivered anything.
+    """
+
+    table: Table
+    specs: Sequence[SymbolSpec]
+    brackets: Mapping[SymbolName, LeverageBrackets]
+    fees: Mapping[SymbolName, Fees]
+    leverage: int
+    specs_read_ns: int
+    heard_ns: Callable[[int], int]
+    lane_full: Callable[[], bool] = lambda: False
+    reconciling: bool = False
+    statuses: dict[SymbolName, str] = attrs.field(factory=dict)
+    """Newer than the spec: what contractInfo has told."""
+    warm: npt.NDArray[np.bool_] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.warm = np.zeros(len(self.specs), np.bool_)
+
+    def quote(self, symbol: int) -> views.Quote:
+        """What a strategy may see of the newest prices."""
+        row = self.table.symbols[symbol]
+        bid, ask, mark = (price if (price := float(row[name])) > 0.0 else None for name in ("bid", "ask", "mark"))
+        return views.Quote(bid=bid, ask=ask, mark=mark)
+
+    def mark(self, name: SymbolName) -> Decimal | None:
+        """Mark price of a symbol by name; None where there is none yet."""
+        index = self._index(name)
+        price = float(self.table.symbols["mark"][index]) if index is not None else float("nan")
+        return exact(price) if price > 0.0 else None
+
+    def _index(self, name: SymbolName) -> int | None:
+        return next((i for i, spec in enumerate(self.specs) if spec.symbol == name), None)
+
+    def entry(
+        self, symbol: int, now_ns: int, *, desk: Desk, portfolio: Portfolio, foreign: bool, gapped: bool
+    ) -> EntryContext:
+        """Everything that the gate looks at."""
+        spec, row = self.specs[symbol], self.table.symbols[symbol]
+        name = spec.symbol
+        if name in self.statuses:
+            spec = attrs.evolve(spec, status=self.statuses[name])
+        return EntryContext(
+            spec=spec,
+            spec_age_ns=now_ns - self.specs_read_ns,
+            quote=Quote(
+                bid=_known(row["bid"]), bid_qty=_known(row["bid_qty"]), ask=_known(row["ask"]),
+                ask_qty=_known(row["ask_qty"]),
+            ),
+            mark=_known(row["mark"]),
+            fresh=self._freshness(symbol, now_ns),
+            funding=self._funding(row, now_ns),
+            fees=self.fees[name],
+            brackets=self.brackets[name],
+            account=self._account(desk, portfolio),
+            warm=bool(self.warm[symbol]),
+            reconciling=self.reconciling,
+            lane_full=self.lane_full(),
+            foreign=foreign,
+            gapped=gapped,
+            symbol_amount=portfolio.position(name).amount,
+            symbol_orders=desk.store.working_count(name),
+            symbol_unknown=len(desk.store.unknown(name)),
+        )  # fmt: skip
+
+    def _freshness(self, symbol: int, now_ns: int) -> Freshness:
+        row = self.table.symbols[symbol]
+        mark_ms = int(row["mark_ms"])
+        return Freshness(
+            socket_silence_ns=now_ns - self.heard_ns(symbol),
+            event_lag_ns=int(row["quote_recv_ns"]) - int(row["quote_ms"]) * _NS_PER_MS,
+            mark_age_ns=now_ns - mark_ms * _NS_PER_MS if mark_ms >= 0 else _NEVER_NS,
+        )
+
+    def _funding(self, row: np.void, now_ns: int) -> Funding:
+        rate = float(row["funding"])
+        if rate != rate:  # the venue sends none
+            return Funding(due_in_ns=_NEVER_NS)
+        return Funding(rate=exact(rate), due_in_ns=max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns))
+
+    def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
+        """Positions plus everything that working orders could add."""
+        gross = net = buys = sells = ZERO
+        for name, position in portfolio.positions.items():
+            value = position.amount * (self.mark(name) or position.entry_price)
+            gross += abs(value)
+            net += value
+        for order in desk.store.open():
+            price = getattr(order.request, "price", None)
+            if price is not None and not order.state.final:
+                value = order.remaining * price  # type: ignore[union-attr]
+                buys, sells = (buys + value, sells) if order.side is Side.BUY else (buys, sells + value)
+        equity = portfolio.equity
+        working = buys + sells
+        return AccountView(
+            equity=equity,
+            free_margin=equity - (gross + working) / self.leverage,
+            positions=len(desk.trades),
+            gross_notional=gross + working,
+            net_notional=max(abs(net + buys), abs(net - sells)),
+            open_risk=_open_risk(desk),
+            orders_total=desk.store.working_count(),
+            unknown_total=len(desk.store.unknown()),
+            open_algos=desk.store.algo_count(),
+        )
+
+
+def _open_risk(desk: Desk) -> Decimal:
+    """Money lost if every open or entering trade were stopped at its stop."""
+    total = ZERO
+    for trade in desk.open_trades():
+        entry = trade.entry
+        if entry is not None:
+            total += (trade.open_qty + entry.remaining) * trade.plan.stop_distance
+    return total
+
+
+def _known(value: float) -> Decimal:
+    """A price or size off the table; 0 for what has never been heard, which every check refuses."""
+    return exact(value) if value > 0.0 else ZERO

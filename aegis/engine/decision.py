@@ -1,0 +1,375 @@
+"""The only writer of orders, portfolio, risk state and armed levels. Synchronous; every input comes from `Machine`.
+
+closed bars -> events -> strategy -> setup -> armed level ... hit -> signal -> risk gate -> order, or a denial with its
+numbers. Each signal leaves exactly one decision record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from aegis.core.approval import Approved
+from aegis.core.errors import InvariantBroken
+from aegis.core.bracket import ExitReason, Trade, TradePlan, TradeState
+from aegis.core.filters import Rounding, SymbolSpec, plain, price_for
+from aegis.core.fills import Fill
+from aegis.core.messages import (
+    AccountUpdate,
+    AlgoUpdate,
+    ConfigUpdate,
+    ListenKeyExpired,
+    MarginCall,
+    OrderRequest,
+    OrderUpdate,
+    Outcome,
+    Refused,
+    TradeLite,
+)
+from aegis.core.portfolio import Portfolio
+from aegis.core.risk import Denied, EntryCandidate, EntryContext, RiskGate, TradingState
+from aegis.core.trade_statistics import TradeStatistics
+from aegis.core.values import ClientId, Side, SymbolName, WorkingType
+from aegis.engine.answers import AccountAnswer, AlgoAnswer, FillsAnswer, OrderAnswer, PositionsAnswer
+from aegis.engine.context import ContextMaker
+from aegis.engine.desk import Desk, Scribe
+from aegis.engine.setups import Armed, Setups
+from aegis.kernels.analysis import State
+from aegis.kernels.layout import BAR
+from aegis.kernels.state import Records
+from aegis.signals.strategy import Setup, Strategy, Withdraw
+from aegis.signals.view import SymbolView
+
+__all__ = ["Decision"]
+
+_NS_PER_MS = 1_000_000
+
+
+def last_bar(state: State, symbol: int) -> np.void:
+    """The newest closed base bar, as a row of dtype BAR."""
+    ring = state.bars[symbol, 0]
+    row: np.void = ring[int(state.structure["last"][symbol, 0]) & (len(ring) - 1)]
+    return row
+
+
+@attrs.define(kw_only=True, eq=False)
+class Decision:
+    """See the module. `ask` rings the reconciler; it is an effect, not an input."""
+
+    specs: Sequence[SymbolSpec]
+    gate: RiskGate
+    desk: Desk
+    portfolio: Portfolio
+    statistics: TradeStatistics
+    setups: Setups
+    contexts: ContextMaker
+    strategy: Strategy
+    scribe: Scribe
+    run: str
+    stop_working: WorkingType
+    ask: Callable[[], None] = lambda: None
+    cids_used: int = 0
+    signals: int = 0
+    taken: int = 0
+    refused: Counter[str] = attrs.field(factory=Counter)
+    rejects: Counter[int] = attrs.field(factory=Counter)
+    foreign: set[SymbolName] = attrs.field(factory=set)
+    quarantined: bool = False
+    malformed: int = 0
+    bar_lots: npt.NDArray[np.int64] = attrs.field(init=False)
+    """Volume of the closed base bars of each symbol, in lots."""
+    _bars_seen: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
+    references: dict[str, Decimal] = attrs.field(factory=dict)
+    """Touch at the decision of each trade that is open, for slippage."""
+
+    def __attrs_post_init__(self) -> None:
+        self.bar_lots = np.zeros(len(self.specs), np.int64)
+
+    # -- analysis ------------------------------------------------------------------------------------------------------
+    def on_cold(self, symbols: Iterable[int]) -> None:
+        """Bars of these symbols are broken until they are seeded again: what was armed on them is void."""
+        for symbol in symbols:
+            self.setups.withdraw_all(symbol)
+            self.strategy.forget(symbol)
+            self.contexts.warm[symbol] = False
+
+    def on_bars(self, bars: Records, front: State, now_ns: int) -> None:
+        """A batch has been analysed; `front` is the state after it."""
+        np.not_equal(front.symbols["warm"], 0, out=self.contexts.warm)
+        for name in BAR.names or ():  # column by column: padding between them is no fact
+            self._bars_seen.update(np.ascontiguousarray(bars[name]).tobytes())
+        base = bars[bars["timeframe"] == 0]
+        self.bar_lots += np.bincount(base["symbol"], weights=base["volume"], minlength=len(self.specs)).astype(np.int64)
+
+    def on_events(self, symbol: int, events: Records, front: State, now_ns: int) -> None:
+        """New events of one symbol: ask the strategy, arm what it wants."""
+        if self.quarantined or self.gate.state is not TradingState.ACTIVE or not self.contexts.warm[symbol]:
+            return
+        view = SymbolView(front, symbol, self.specs[symbol].symbol, self.contexts.quote(symbol))
+        for advice in self.strategy.on_events(view, events, now_ns // _NS_PER_MS):
+            if isinstance(advice, Withdraw):
+                self.setups.withdraw(symbol, advice.zone)
+            else:
+                self.setups.arm(advice, last_bar(front, symbol), now_ns)
+
+    def on_contract(self, symbol: str, status: str, now_ns: int) -> None:
+        """contractInfo: a symbol that no longer trades takes no entries; its exits stay."""
+        self.contexts.statuses[SymbolName(symbol)] = status
+        self.scribe.append("state", {"symbol": symbol, "status": status}, now_ns)
+
+    # -- signals -------------------------------------------------------------------------------------------------------
+    def on_hit(self, hit: np.void, now_ns: int) -> None:
+        """An armed level was reached: this is the signal."""
+        armed = self.setups.pop(int(hit["symbol"]), int(hit["id"]))
+        if armed is None:
+            return
+        symbol = armed.setup.symbol
+        spec = self.specs[symbol]
+        context = self.contexts.entry(
+            symbol,
+            now_ns,
+            desk=self.desk,
+            portfolio=self.portfolio,
+            foreign=spec.symbol in self.foreign,
+            gapped=bool(hit["first_after_gap"]),
+        )
+        candidate = self._candidate(armed.setup, spec, now_ns)
+        verdict = self.gate.check_entry(candidate, context, now_ns)
+        self.signals += 1
+        self._record(armed, hit, candidate, context, verdict, now_ns)
+        self.setups.release(armed)
+        if isinstance(verdict, Denied):
+            self.refused[verdict.code.value] += 1
+            return
+        self.taken += 1
+        self._enter(candidate, context, verdict, now_ns)
+
+    def _candidate(self, setup: Setup, spec: SymbolSpec, now_ns: int) -> EntryCandidate:
+        exit_side = setup.side.opposite
+        return EntryCandidate(
+            signal_id=f"{spec.symbol}:{setup.timeframe}:{setup.zone}",
+            cid=self.next_cid(),
+            symbol=spec.symbol,
+            side=setup.side,
+            level=price_for(spec, setup.entry, setup.side),
+            stop=price_for(spec, setup.stop, exit_side, Rounding.PASSIVE),
+            target=price_for(spec, setup.target, exit_side, Rounding.PASSIVE),
+            time_limit_ns=setup.time_limit_ms * _NS_PER_MS,
+            expires_ns=setup.expires_ms * _NS_PER_MS,
+        )
+
+    def _enter(
+        self, candidate: EntryCandidate, context: EntryContext, approved: Approved[OrderRequest], now_ns: int
+    ) -> None:
+        reference = context.quote.ask if candidate.side is Side.BUY else context.quote.bid
+        plan = TradePlan(
+            signal_id=candidate.signal_id,
+            symbol=candidate.symbol,
+            side=candidate.side,
+            stop=candidate.stop,
+            target=candidate.target,
+            stop_distance=abs(reference - candidate.stop),
+            decision_ns=now_ns,
+            time_limit_ns=candidate.time_limit_ns,
+            stop_working=self.stop_working,
+            target_working=self.stop_working,
+            max_exit_qty=context.spec.market_max_qty or context.spec.max_qty,
+        )
+        self.references[candidate.signal_id] = reference
+        self.desk.open(plan, approved, now_ns)
+
+    def _record(
+        self,
+        armed: Armed,
+        hit: np.void,
+        candidate: EntryCandidate,
+        context: EntryContext,
+        verdict: Approved[OrderRequest] | Denied,
+        now_ns: int,
+    ) -> None:
+        setup, quote = armed.setup, context.quote
+        data: dict[str, Any] = {
+            "signal": candidate.signal_id,
+            "symbol": candidate.symbol,
+            "side": candidate.side.value,
+            "strategy": setup.strategy,
+            "cid": candidate.cid,
+            "known_at": setup.known_at_ms,
+            "level": plain(candidate.level),
+            "seen": float(hit["price"]),
+            "event_ms": int(hit["event_ms"]),
+            "stop": plain(candidate.stop),
+            "target": plain(candidate.target),
+            "bid": plain(quote.bid),
+            "ask": plain(quote.ask),
+            "mark": plain(context.mark),
+            "equity": plain(context.account.equity),
+            "reasons": dict(setup.reasons),
+            "bar": self.setups.candle(armed),
+        }
+        if isinstance(verdict, Denied):
+            data |= {"taken": False, "code": verdict.code.value, "value": verdict.value, "limit": verdict.limit}
+            data["bound_by"] = verdict.bound_by.value if verdict.bound_by else None
+        else:
+            size = verdict.size
+            assert size is not None, "an approved entry has a size"
+            data |= {"taken": True, "qty": plain(size.qty), "risk": plain(size.risk), "bound_by": size.bound_by.value}
+            data["price"] = plain(verdict.request.price) if verdict.request.price is not None else None
+        self.scribe.append("decision", data, now_ns)
+
+    # -- the account ---------------------------------------------------------------------------------------------------
+    def on_user_event(self, event: object, now_ns: int) -> None:
+        """One event of the private stream, decoded; what means nothing to us is counted."""
+        match event:
+            case OrderUpdate():
+                self._not_ours(event.symbol, event.cid)
+                self.desk.on_order_update(event, now_ns)
+            case TradeLite():
+                self.desk.on_trade_lite(event, now_ns)
+            case AlgoUpdate():
+                self._not_ours(event.symbol, event.cid)
+                self.desk.on_algo_update(event, now_ns)
+            case AccountUpdate():
+                self._on_account(event, now_ns)
+            case ConfigUpdate() | MarginCall() | ListenKeyExpired():
+                self.scribe.append("account", {"event": type(event).__name__}, now_ns)
+            case _:
+                self.malformed += 1
+        self._ask_where_doubtful()
+
+    def _on_account(self, update: AccountUpdate, now_ns: int) -> None:
+        self.portfolio.apply_account(update, now_ns)
+        if update.reason != "ORDER":
+            changes = {row.asset: plain(row.change) for row in update.balances}
+            self.scribe.append("account", {"reason": update.reason, "changes": changes}, now_ns)
+
+    def _not_ours(self, symbol: SymbolName, cid: ClientId) -> None:
+        """An order under somebody else's id: the symbol is left alone from now on."""
+        if not self.is_ours(cid) and not cid.startswith(("autoclose-", "adl_autoclose", "settlement_autoclose-")):
+            self.foreign.add(symbol)
+
+    def is_ours(self, cid: str) -> bool:
+        """`<run>-<seq>` of this run or an earlier one of the account."""
+        head, dash, tail = cid.partition("-")
+        if not dash or not tail.isdecimal() or not head.isascii() or not head.isalnum() or head != head.lower():
+            return False
+        return int(head, 36) <= int(self.run, 36)
+
+    def on_outcome(self, outcome: Outcome, now_ns: int) -> None:
+        if isinstance(outcome, Refused):
+            self.rejects[outcome.code] += 1
+        self.desk.on_outcome(outcome, now_ns)
+        self._ask_where_doubtful()
+
+    def on_answer(self, what: str, payload: bytes, now_ns: int) -> None:
+        """An answer of the reconciler's; see `engine/answers.py`. Raises msgspec.DecodeError on one that is none."""
+        if what == "order":
+            order = msgspec.json.decode(payload, type=OrderAnswer)
+            row = order.venue_order()
+            if row is not None:
+                self.desk.found_order(row, now_ns)
+            else:
+                self.desk.not_found(ClientId(order.cid), order.asked_ns, now_ns, stream_alive=order.alive)
+        elif what == "algo":
+            algo = msgspec.json.decode(payload, type=AlgoAnswer)
+            found = algo.venue_algo()
+            if found is not None:
+                self.desk.found_algo(found, now_ns)
+            else:
+                self.desk.not_found(ClientId(algo.cid), algo.asked_ns, now_ns, stream_alive=algo.alive)
+        elif what == "fills":
+            for fill in msgspec.json.decode(payload, type=FillsAnswer).fills():
+                self.desk.found_fill(fill, now_ns)
+        elif what == "account":
+            self.portfolio.adopt_wallet(msgspec.json.decode(payload, type=AccountAnswer).wallet, now_ns)
+            self.scribe.append("account", {"wallet": plain(self.portfolio.wallet)}, now_ns)
+        elif what == "positions":
+            self._on_positions(msgspec.json.decode(payload, type=PositionsAnswer), now_ns)
+
+    def _on_positions(self, answer: PositionsAnswer, now_ns: int) -> None:
+        """The venue's whole account: a position that no trade of ours explains is somebody else's."""
+        self.foreign.update(SymbolName(symbol) for symbol in answer.foreign)
+        venue = {SymbolName(symbol): amount for symbol, amount in answer.amounts.items()}
+        for gap in self.portfolio.compare(venue):
+            data = {"symbol": gap.symbol, "ours": plain(gap.ours), "venue": plain(gap.venue)}
+            self.scribe.append("reconcile", data, now_ns)
+            self.foreign.add(gap.symbol)
+
+    def _ask_where_doubtful(self) -> None:
+        if next(iter(self.desk.doubtful()), None) is not None:
+            self.ask()
+
+    # -- time and orders from outside ----------------------------------------------------------------------------------
+    def on_timer(self, now_ns: int) -> None:
+        for symbol in self.portfolio.positions:
+            mark = self.contexts.mark(symbol)
+            if mark is not None:
+                self.portfolio.mark(symbol, mark, now_ns)
+        self.setups.expire(now_ns // _NS_PER_MS)
+        self.desk.on_timer(now_ns)
+        self._ask_where_doubtful()
+
+    def on_command(self, name: str, now_ns: int) -> None:
+        """`activate`, `reduce REASON`, `halt REASON`, `reconciling`, `reconciled`, `quarantine`, `finish`, `cancel`,
+        `flatten`."""
+        verb, _, reason = name.partition(" ")
+        if verb in ("activate", "reduce", "halt"):
+            state = {"activate": TradingState.ACTIVE, "reduce": TradingState.REDUCING, "halt": TradingState.HALTED}[verb]
+            self.gate.set_state(state, reason or verb)
+            if state is not TradingState.ACTIVE:
+                self._withdraw_everything()
+        elif verb in ("reconciling", "reconciled"):
+            self.contexts.reconciling = verb == "reconciling"
+        elif verb == "finish":
+            self.scribe.append("bars", {"sha256": self._bars_seen.hexdigest()}, now_ns)
+        elif verb == "quarantine":
+            self.quarantined = True
+            self._withdraw_everything()
+        else:
+            self._stop_trades(flatten=verb == "flatten", now_ns=now_ns)
+        self.scribe.append("state", {"command": verb, "reason": reason}, now_ns)
+
+    def halt(self, reason: str, now_ns: int) -> None:
+        """An invariant broke: no entry leaves any more. The journal may be what broke, so its refusal is borne."""
+        self.gate.set_state(TradingState.HALTED, reason)
+        self._withdraw_everything()
+        with suppress(InvariantBroken):
+            self.scribe.append("state", {"command": "halt", "reason": reason}, now_ns)
+
+    def _withdraw_everything(self) -> None:
+        """Nothing is watched any more; the strategy starts anew when trading does."""
+        self.setups.withdraw_everything()
+        for symbol in range(len(self.specs)):
+            self.strategy.forget(symbol)
+
+    def _stop_trades(self, *, flatten: bool, now_ns: int) -> None:
+        """Cancel what would open; with `flatten` close what is open."""
+        for trade in tuple(self.desk.open_trades()):
+            if flatten or trade.state in (TradeState.PLANNED, TradeState.ENTERING):
+                self.desk.exit(trade.plan.symbol, ExitReason.MANUAL, now_ns)
+
+    # -- what the desk reports -----------------------------------------------------------------------------------------
+    def book(self, fill: Fill, now_ns: int) -> None:
+        """An execution with its fee."""
+        self.portfolio.apply_fill(fill, now_ns)
+
+    def trade_ended(self, trade: Trade) -> None:
+        reference = self.references.pop(trade.plan.signal_id, None)
+        if trade.entry is not None and reference is not None:
+            self.statistics.entry_ended(trade.entry, reference)
+        if trade.state is TradeState.CLOSED:
+            self.statistics.trade_closed(trade.result(self.portfolio.margin_asset))
+
+    def next_cid(self) -> ClientId:
+        """Ids rise for ever within a run; a run number is never given twice."""
+        self.cids_used += 1
+        return ClientId(f"{self.run}-{self.cids_used}")

@@ -1,0 +1,253 @@
+"""The desk: every open trade and its orders, from intent to flat. Synchronous; `Decision` is its only caller.
+
+An intent is in the journal before its request is handed on. Whatever the venue says is evidence for an order; after any
+evidence the trade of that symbol is asked what is missing (`Trade.step`), and that is journalled and sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import Any, Protocol
+
+import attrs
+
+from aegis.core.algo_orders import AlgoOrder, VenueAlgo
+from aegis.core.approval import Approved
+from aegis.core.bracket import BracketPolicy, ExitReason, Role, Trade, TradePlan, TradeState
+from aegis.core.errors import InvariantBroken
+from aegis.core.fills import Fill
+from aegis.core.messages import (
+    AlgoUpdate,
+    CancelRequest,
+    OrderRequest,
+    OrderUpdate,
+    Outcome,
+    Refused,
+    Request,
+    TradeLite,
+    Unknown,
+)
+from aegis.core.order_life import AbsenceRule, CancelState, Change
+from aegis.core.order_store import OrderStore
+from aegis.core.orders import VenueOrder
+from aegis.core.risk import RiskGate
+from aegis.core.values import ClientId, SymbolName
+from aegis.engine.records import describe_fill, describe_outcome, describe_plan, describe_request, describe_result
+
+__all__ = ["Desk", "Scribe"]
+
+ZERO = Decimal(0)
+
+
+class Scribe(Protocol):
+    """The journal, as the engine's synchronous part sees it. Raises InvariantBroken when it cannot write."""
+
+    def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int: ...
+
+
+@attrs.define(kw_only=True, eq=False)
+class Desk:
+    """Owns the order store and the trades, one a symbol.
+
+    `send` takes an approved request for the wire and returns at once. `book` is told every execution once its fee is
+    known, `closed` every trade that ended.
+    """
+
+    gate: RiskGate
+    scribe: Scribe
+    send: Callable[[Approved[Any]], None]
+    next_cid: Callable[[], ClientId]
+    book: Callable[[Fill, int], None]
+    closed: Callable[[Trade], None]
+    policy: BracketPolicy
+    absence: AbsenceRule
+    reply_budget_ns: int
+    margin_asset: str
+    store: OrderStore = attrs.field(factory=OrderStore)
+    trades: dict[SymbolName, Trade] = attrs.field(factory=dict)
+    tails: dict[SymbolName, list[Trade]] = attrs.field(factory=dict)
+    """Ended trades of which something may still be alive at the venue."""
+    strangers: int = 0
+    """Events of orders that are not ours."""
+
+    # -- a new trade ---------------------------------------------------------------------------------------------------
+    def open(self, plan: TradePlan, approved: Approved[OrderRequest], now_ns: int) -> None:
+        """Start a trade with its approved entry."""
+        if plan.symbol in self.trades:
+            raise InvariantBroken(f"{plan.symbol}: a second trade")
+        trade = Trade(plan, self.store, self.next_cid, self.policy)
+        self.trades[plan.symbol] = trade
+        self.scribe.append("plan", describe_plan(plan), now_ns)
+        trade.enter(approved.request, now_ns)
+        self._dispatch(trade, approved, now_ns)
+
+    def adopt(self, trade: Trade) -> None:
+        """Take over a trade that was rebuilt from the journal."""
+        self.trades[trade.plan.symbol] = trade
+
+    def exit(self, symbol: SymbolName, reason: ExitReason, now_ns: int) -> None:
+        """Close the symbol's trade, or cancel its entry."""
+        trade = self.trades.get(symbol)
+        if trade is not None:
+            trade.request_exit(reason)
+            self.step(symbol, now_ns)
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+    def on_outcome(self, outcome: Outcome, now_ns: int) -> None:
+        self.scribe.append("outcome", describe_outcome(outcome), now_ns)
+        self._after(outcome.request.symbol, self.store.on_outcome(outcome, now_ns), now_ns)
+
+    def on_order_update(self, update: OrderUpdate, now_ns: int) -> None:
+        change = self.store.on_order_update(update, now_ns)
+        if change is None and self._venue_close(update, now_ns):
+            return
+        self._after(update.symbol, change, now_ns)
+
+    def on_trade_lite(self, lite: TradeLite, now_ns: int) -> None:
+        self._after(lite.symbol, self.store.on_trade_lite(lite, now_ns), now_ns)
+
+    def on_algo_update(self, update: AlgoUpdate, now_ns: int) -> None:
+        self._after(update.symbol, self.store.on_algo_update(update, now_ns), now_ns)
+
+    def found_order(self, row: VenueOrder, now_ns: int) -> None:
+        """The reconciler has read one of our orders."""
+        order = self.store.get(row.cid)
+        if order is not None and not isinstance(order, AlgoOrder):
+            self._after(row.symbol, order.found(row, now_ns), now_ns)
+            self.store.changed(row.cid)
+
+    def found_algo(self, row: VenueAlgo, now_ns: int) -> None:
+        order = self.store.get(row.cid)
+        if isinstance(order, AlgoOrder):
+            self._after(row.symbol, order.found(row, now_ns), now_ns)
+            self.store.changed(row.cid)
+
+    def not_found(self, cid: ClientId, asked_ns: int, now_ns: int, *, stream_alive: bool) -> None:
+        order = self.store.get(cid)
+        if order is not None:
+            change = order.not_found(asked_ns, self.absence, stream_alive=stream_alive)
+            self.store.changed(cid)
+            self._after(order.symbol, change, now_ns)
+
+    def found_fill(self, fill: Fill, now_ns: int) -> None:
+        """An execution that only userTrades has told."""
+        order = self.store.get(fill.cid)
+        if order is not None:
+            change = order.on_fill(fill, now_ns)
+            self.store.changed(fill.cid)
+            self._after(fill.symbol, change, now_ns)
+
+    def _venue_close(self, update: OrderUpdate, now_ns: int) -> bool:
+        """Liquidation and auto-deleveraging come under ids of the venue's own."""
+        trade = self.trades.get(update.symbol)
+        if trade is None or not update.cid.startswith(("autoclose-", "adl_autoclose")):
+            return False
+        if update.trade_id:
+            fill = Fill.of(update)
+            trade.on_venue_close(fill)
+            self._book(fill, now_ns)
+        self.step(update.symbol, now_ns)
+        return True
+
+    def _after(self, symbol: SymbolName, change: Change | None, now_ns: int) -> None:
+        if change is None:
+            self.strangers += 1
+            return
+        if change.fill is not None and change.fill.complete:
+            self._book(change.fill, now_ns)
+        self.step(symbol, now_ns)
+
+    def _book(self, fill: Fill, now_ns: int) -> None:
+        self.scribe.append("fill", describe_fill(fill), now_ns)
+        self.book(fill, now_ns)
+
+    # -- what follows --------------------------------------------------------------------------------------------------
+    def step(self, symbol: SymbolName, now_ns: int) -> None:
+        """Ask the symbol's trades what is missing, and send it."""
+        for trade in (*self.tails.get(symbol, ()), *((self.trades[symbol],) if symbol in self.trades else ())):
+            was = trade.state
+            for request in trade.step(now_ns):
+                self._dispatch(trade, self.gate.approve_exit(request, now_ns), now_ns)
+            if trade.state is not was:
+                self._moved(trade, was, now_ns)
+        self._settle(symbol)
+
+    def _moved(self, trade: Trade, was: TradeState, now_ns: int) -> None:
+        signal = trade.plan.signal_id
+        self.scribe.append(
+            "state", {"trade": signal, "symbol": trade.plan.symbol, "from": was.value, "to": trade.state.value}, now_ns
+        )
+        if trade.state.final:
+            self.gate.release(trade.plan.symbol)
+            if trade.state is TradeState.CLOSED:
+                self.scribe.append("trade", describe_result(trade.result(self.margin_asset)), now_ns)
+            self.closed(trade)
+
+    def _settle(self, symbol: SymbolName) -> None:
+        """An ended trade frees its symbol; what is left of it at the venue is followed to its end."""
+        trade = self.trades.get(symbol)
+        if trade is not None and trade.state.final:
+            del self.trades[symbol]
+            self.tails.setdefault(symbol, []).append(trade)
+        left = [one for one in self.tails.get(symbol, ()) if not one.done]
+        if left:
+            self.tails[symbol] = left
+        else:
+            self.tails.pop(symbol, None)
+
+    def _dispatch(self, trade: Trade, approved: Approved[Any], now_ns: int) -> None:
+        """Journal, then hand on. Without a journal no entry leaves; protection, exits and cancels do."""
+        request: Request = approved.request
+        role = trade.roles[request.cid]
+        cancel = isinstance(request, CancelRequest)
+        try:
+            self.scribe.append("intent", describe_request(request, trade.plan.signal_id, role), now_ns)
+        except InvariantBroken as error:
+            if role is Role.ENTRY and not cancel:
+                self.store.on_outcome(Refused(request=request, code=0, message=f"not sent: {error}"), now_ns)
+                self.step(request.symbol, now_ns)
+                raise
+        if not cancel:
+            self.store.sent(request.cid, now_ns, now_ns + self.reply_budget_ns)
+        self.send(approved)
+
+    # -- time and questions --------------------------------------------------------------------------------------------
+    def on_timer(self, now_ns: int) -> None:
+        """Overdue answers become unknown fates; trades act on their own deadlines."""
+        for cid in self.store.on_deadlines(now_ns):
+            order = self.store.get(cid)
+            assert order is not None, "an order that was late is in the store"
+            reason = Unknown(request=order.request, reason="no answer within the budget")
+            self.scribe.append("outcome", describe_outcome(reason), now_ns)
+            self.step(order.symbol, now_ns)
+        for symbol, trade in tuple(self.trades.items()):
+            due_ns = trade.next_ns()
+            if due_ns is not None and due_ns <= now_ns:
+                self.step(symbol, now_ns)
+
+    def next_ns(self) -> int | None:
+        """When `on_timer` has something to do."""
+        times = [trade.next_ns() for trade in self.trades.values()]
+        return min((t for t in (*times, self.store.next_deadline_ns()) if t is not None), default=None)
+
+    def unsettled(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
+        """Every open order, as `doubtful`: what must be asked after the private stream was down."""
+        for order in self.store.open():
+            conditional = isinstance(order, AlgoOrder)
+            child = order.child_id if isinstance(order, AlgoOrder) else order.venue_id
+            yield order.symbol, order.cid, conditional, child
+
+    def doubtful(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
+        """What the venue must be asked: (symbol, client id, conditional, order id whose executions are missing)."""
+        unknown, incomplete = set(self.store.unknown()), set(self.store.incomplete())
+        for order in self.store.open():
+            conditional = isinstance(order, AlgoOrder)
+            child = order.child_id if isinstance(order, AlgoOrder) else order.venue_id
+            lost = order.cid in incomplete
+            if order.cid in unknown or order.cancel is CancelState.DOUBTFUL or lost:
+                yield order.symbol, order.cid, conditional, child if lost else None
+
+    def open_trades(self) -> Iterable[Trade]:
+        """Trades that are not over."""
+        return self.trades.values()

@@ -1,0 +1,142 @@
+"""Market sockets: which streams go over which, and the task that keeps one of them alive.
+
+One life of a socket is: connect within the budget, subscribe in one message, read until it breaks. A stream that was
+accepted and stays silent is a wrong route or a dead symbol: the venue says nothing about it, so a watchdog does.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from aegis.config import FeedConfig
+from aegis.core.errors import Restartable, VenueUnavailable
+from aegis.core.values import SymbolName
+from aegis.engine.machine import Channel, Machine
+from aegis.runtime.logs import get_logger
+from aegis.runtime.metrics import Histogram, Metrics
+from aegis.runtime.supervise import ConnectionBudget
+from aegis.venue.endpoints import Endpoints
+from aegis.venue.market_socket import MarketSocket, connect, subscribe
+
+__all__ = ["MarketFeed", "Shard", "plan_shards"]
+
+_MARKET_WIDE = ("!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr")
+
+
+@attrs.frozen(kw_only=True)
+class Shard:
+    """One market socket: its address and streams, and the symbols (by index) whose quotes or trades it carries."""
+
+    number: int
+    url: str
+    streams: tuple[str, ...]
+    symbols: tuple[int, ...]
+    quotes: bool
+    trades: bool
+
+    def channel(self) -> Channel:
+        return Channel(number=self.number, symbols=self.symbols, quotes=self.quotes, trades=self.trades)
+
+
+def plan_shards(symbols: Sequence[SymbolName], endpoints: Endpoints, config: FeedConfig) -> tuple[Shard, ...]:
+    """Spread the live set of streams over as few sockets as the config allows; quotes and trades have routes of their own.
+
+    `trade` streams come on the public route, `aggTrade` on the market route; never both, because two trade sources
+    would count every trade twice.
+    """
+    most = config.streams_per_socket
+    trade_host = endpoints.market_market if config.trade_source == "aggTrade" else endpoints.market_public
+    shards: list[Shard] = []
+
+    def add(host: str, suffix: str, *, quotes: bool, trades: bool, room: int, extra: tuple[str, ...] = ()) -> None:
+        for start in range(0, len(symbols), room):
+            part = range(start, min(start + room, len(symbols)))
+            streams = tuple(f"{symbols[i].lower()}@{suffix}" for i in part) + (extra if start == 0 else ())
+            shards.append(
+                Shard(
+                    number=len(shards), url=f"{host}/stream", streams=streams, symbols=tuple(part), quotes=quotes,
+                    trades=trades,
+                )
+            )  # fmt: skip
+
+    add(endpoints.market_public, "bookTicker", quotes=True, trades=False, room=most)
+    if config.trade_source == "aggTrade":
+        add(trade_host, "aggTrade", quotes=False, trades=True, room=most - len(_MARKET_WIDE), extra=_MARKET_WIDE)
+    else:
+        add(trade_host, "trade", quotes=False, trades=True, room=most)
+        shards.append(
+            Shard(
+                number=len(shards), url=f"{endpoints.market_market}/stream", streams=_MARKET_WIDE, symbols=(),
+                quotes=False, trades=False,
+            )
+        )  # fmt: skip
+    return tuple(shards)
+
+
+@attrs.define(kw_only=True, eq=False)
+class MarketFeed:
+    """The task of one shard. `pump` drains the urgent lanes, so that what is older than a read is decided before it."""
+
+    shard: Shard
+    machine: Machine
+    config: FeedConfig
+    budget: ConnectionBudget
+    venue_ns: Callable[[], int]
+    monotonic_ns: Callable[[], int]
+    pump: Callable[[], int]
+    read_ns: Histogram
+    ssl_context: ssl.SSLContext | None = None
+    lives: int = 0
+    _heard: bool = attrs.field(default=False, init=False)
+
+    @classmethod
+    def histogram(cls, metrics: Metrics) -> Histogram:
+        """Time from bytes in hand to everything in them decided."""
+        return metrics.histogram("feed.read_ns")
+
+    async def run(self) -> None:
+        """One life; always ends with Restartable (or is cancelled)."""
+        await self.budget.take()
+        try:
+            with trio.fail_after(self.config.connect_timeout_s):
+                socket = await connect(self.shard.url, ssl_context=self.ssl_context)
+                await socket.send_text(subscribe(self.shard.streams, self.shard.number + 1))
+        except trio.TooSlowError:
+            raise VenueUnavailable(f"market socket {self.shard.number}: no connection in time") from None
+        self.lives += 1
+        self._heard = False
+        self.machine.connection(self.shard.number, socket.inbox, self.venue_ns())
+        get_logger().info("feed.connected", socket=self.shard.number, streams=len(self.shard.streams), life=self.lives)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_first_message)
+                await self._read(socket)
+        finally:
+            self.machine.connection(self.shard.number, None, self.venue_ns())
+            with trio.move_on_after(1.0, shield=True):
+                await socket.close()
+
+    async def _read(self, socket: MarketSocket) -> None:
+        if socket.inbox.filled:  # frames that came in one packet with the handshake
+            await self._take(socket, socket.inbox.filled)
+        while True:
+            await self._take(socket, await socket.receive())
+
+    async def _take(self, socket: MarketSocket, count: int) -> None:
+        self.pump()
+        begin_ns = self.monotonic_ns()
+        messages = self.machine.read(self.shard.number, count, self.venue_ns())
+        self.read_ns.record(self.monotonic_ns() - begin_ns)
+        self._heard = self._heard or count > 512  # more than the answer to SUBSCRIBE
+        for message in messages:
+            await socket.answer(message)
+
+    async def _watch_first_message(self) -> None:
+        """A socket that says nothing after it has accepted its streams is on the wrong route, or dead."""
+        await trio.sleep(self.config.first_message_s)
+        if not self._heard:
+            raise Restartable(f"market socket {self.shard.number}: subscribed, and silent for {self.config.first_message_s:g} s")

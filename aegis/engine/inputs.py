@@ -1,0 +1,107 @@
+"""The one ordered input of the engine: what kinds of things can happen to it, their bytes, and who sees them pass."""
+
+from __future__ import annotations
+
+import enum
+import io
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
+from aegis.core.values import ClientId
+from aegis.kernels.state import Records
+
+__all__ = [
+    "InputKind", "NoTap", "Tap", "decode_command", "decode_outcome", "decode_seed", "encode_command", "encode_outcome",
+    "encode_seed",
+]
+
+
+class InputKind(enum.IntEnum):
+    """What an input is. Numbers are part of the recording format: never reuse one."""
+
+    HEADER = 0
+    READ = 1  # raw bytes of a market socket; channel = socket
+    BOUNDARY = 2  # the conflation timer: dirty rows are taken
+    ANALYSE = 3  # pending rows go to a worker
+    RESULT = 4  # the worker's result takes effect (payload 1), or it was given up (0)
+    PRIVATE = 5  # one raw message of the private stream
+    OUTCOME = 6  # what became of a request
+    TIMER = 7  # deadlines are looked at
+    SEED = 8  # history of one symbol
+    CONNECTION = 9  # a market socket came up (1) or went down (0)
+    COMMAND = 10  # halt, activate, flatten, ...
+    SNAPSHOT = 11  # what the venue said when it was asked
+    SLICE = 12  # one symbol's events went to the strategy
+    END = 255
+
+
+class Tap(Protocol):
+    """Sees every input at the moment the engine takes it, in the order in which it takes them."""
+
+    def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None: ...
+
+
+class NoTap:
+    """Nobody listens."""
+
+    def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None:
+        return None
+
+
+# -- payloads ----------------------------------------------------------------------------------------------------------
+def encode_outcome(outcome: Outcome) -> bytes:
+    """The outcome and which request of which order it is about; the request itself is in the journal."""
+    cancel = isinstance(outcome.request, CancelRequest)
+    match outcome:
+        case Accepted(venue_id=venue_id):
+            rest: tuple[str | int, ...] = ("accepted", venue_id)
+        case Refused(code=code, message=message):
+            rest = ("refused", code, message)
+        case Unknown(reason=reason):
+            rest = ("unknown", reason)
+    return msgspec.json.encode((outcome.request.cid, cancel, *rest))
+
+
+def decode_outcome(payload: bytes, request_of: Callable[[ClientId], OrderRequest | AlgoRequest]) -> Outcome:
+    """The inverse, given the engine's own memory of its requests. Raises msgspec.DecodeError or KeyError."""
+    cid, cancel, what, *rest = msgspec.json.decode(payload, type=list[str | int | bool])
+    placed = request_of(ClientId(str(cid)))
+    request: Request = placed
+    if cancel:
+        request = CancelRequest(cid=placed.cid, symbol=placed.symbol, algo=isinstance(placed, AlgoRequest))
+    if what == "accepted":
+        return Accepted(request=request, venue_id=int(rest[0]))
+    if what == "refused":
+        return Refused(request=request, code=int(rest[0]), message=str(rest[1]))
+    return Unknown(request=request, reason=str(rest[0]))
+
+
+def encode_command(name: str) -> bytes:
+    return name.encode()
+
+
+def decode_command(payload: bytes) -> str:
+    return payload.decode()
+
+
+def encode_seed(symbol: int, base: Records, higher: tuple[Records, ...]) -> bytes:
+    """Symbol index (4 bytes), then the arrays in NumPy's own format, one after another."""
+    out = io.BytesIO()
+    out.write(symbol.to_bytes(4, "little"))
+    for bars in (base, *higher):
+        np.save(out, bars, allow_pickle=False)
+    return out.getvalue()
+
+
+def decode_seed(payload: bytes) -> tuple[int, Records, tuple[Records, ...]]:
+    """The inverse. Raises ValueError."""
+    source = io.BytesIO(payload)
+    symbol = int.from_bytes(source.read(4), "little")
+    arrays: list[Records] = []
+    while source.tell() < len(payload):
+        arrays.append(np.load(source, allow_pickle=False))
+    return symbol, arrays[0], tuple(arrays[1:])

@@ -1,0 +1,277 @@
+"""The engine as a pure fold: one method an input, all synchronous, called in one total order.
+
+Tasks bring inputs here, live or from a recording; nothing else changes the market table, the analysis or the decision.
+Every method first shows its input to the tap, so a recording holds the inputs in exactly the order in which they were
+taken, and replaying them gives the same decisions. No method reads a clock: `now_ns` is venue time, an argument.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+import msgspec
+import numpy as np
+
+from aegis.core.errors import Restartable
+from aegis.core.messages import Outcome
+from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
+from aegis.engine.decision import Decision
+from aegis.engine.inputs import InputKind, Tap, encode_command, encode_outcome, encode_seed
+from aegis.kernels import levels, wire
+from aegis.kernels import market as tables
+from aegis.kernels.layout import HIT
+from aegis.kernels.market import Table
+from aegis.kernels.seeding import SeedCode, SeedResult
+from aegis.kernels.state import Records
+from aegis.venue import strict
+from aegis.venue.decode import decode_user_event
+from aegis.venue.inbox import Inbox, Message, Text
+
+__all__ = ["Channel", "Machine"]
+
+_NS_PER_MS = 1_000_000
+
+
+@attrs.define(kw_only=True, eq=False)
+class Channel:
+    """One market socket as the fold sees it. `symbols` are those whose trades (or quotes) come over it."""
+
+    number: int
+    symbols: tuple[int, ...]
+    quotes: bool
+    trades: bool
+    inbox: Inbox = attrs.field(factory=Inbox)
+    up: bool = False
+    recv_ns: int = 0
+
+
+class Machine:
+    """The whole synchronous engine.
+
+    Args:
+        on_reseed: told the symbols whose history must be fetched (again); an effect, not an input.
+        from_first_trade: bars begin with the bar of the connection, not with the first whole one: for recordings, which
+            have nothing before it.
+        on_hits: called when levels have fired; must lead to `decide_hits` before it returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        analysis: Analysis,
+        decision: Decision,
+        channels: Sequence[Channel],
+        tap: Tap,
+        base_ms: int,
+        lateness_ms: int,
+        on_reseed: Callable[[Iterable[int]], None],
+        from_first_trade: bool = False,
+    ) -> None:
+        self.table = table
+        self.analysis = analysis
+        self.decision = decision
+        self.channels = tuple(channels)
+        self.tap = tap
+        self.on_reseed = on_reseed
+        self.on_hits: Callable[[int], None] = self.decide_hits
+        self._base_ms = base_ms
+        self._from_first_trade = from_first_trade
+        self._lateness_ms = lateness_ms
+        self._batch = tables.batch_buffer(table)
+        self._hit = np.zeros(1, HIT)
+        self._rows: list[Records] = []
+        self._lives: list[tuple[int, int]] = []
+        self._seeds: list[Seed] = []
+        self._again: Job | None = None
+        self._slices: deque[tuple[int, Records]] = deque()
+        self.other_messages: Counter[str] = Counter()
+        self.batches = 0
+        self.rows = 0
+        self.bars = 0
+
+    # -- market bytes --------------------------------------------------------------------------------------------------
+    def read(self, number: int, count: int, now_ns: int) -> list[Message]:
+        """The last `count` bytes of the channel's inbox are new. Returns the messages that its socket must act upon.
+
+        Raises Restartable where the bytes break the protocol: the connection must be dropped.
+        """
+        channel = self.channels[number]
+        inbox = channel.inbox
+        self.tap.record(InputKind.READ, now_ns, number, inbox.buffer.data[inbox.filled - count : inbox.filled])
+        channel.recv_ns = now_ns
+        answers: list[Message] = []
+        while True:
+            status = inbox.scan(self.table, now_ns)
+            if status == wire.NEED_MORE:
+                return answers
+            if status == wire.HIT or status == wire.HITS_FULL:
+                self.on_hits(now_ns)
+            elif status == wire.ROWS_FULL:
+                self._take_batch()
+            else:
+                message = inbox.slow()
+                if isinstance(message, Text):
+                    self._strict(message.payload, now_ns)
+                elif message is not None:
+                    answers.append(message)
+
+    def _strict(self, payload: bytes, now_ns: int) -> None:
+        """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
+        outcomes = strict.decode(payload, self.table, now_ns)
+        if any(isinstance(outcome, strict.Full) for outcome in outcomes):
+            self._take_batch()
+            self.on_hits(now_ns)
+            outcomes = strict.decode(payload, self.table, now_ns)
+        for outcome in outcomes:
+            self.other_messages[type(outcome).__name__] += 1
+            if isinstance(outcome, strict.ContractInfo):
+                self.decision.on_contract(outcome.symbol, outcome.status, now_ns)
+        if levels.pending_hits(self.table):
+            self.on_hits(now_ns)
+
+    def decide_hits(self, now_ns: int) -> None:
+        """Decide the levels that have fired, one at a time: a decision may disarm those behind it."""
+        while levels.take_hits(self.table, self._hit):
+            self.decision.on_hit(self._hit[0], now_ns)
+
+    def connection(self, number: int, inbox: Inbox | None, now_ns: int) -> None:
+        """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""
+        up = inbox is not None
+        self.tap.record(InputKind.CONNECTION, now_ns, number, b"\1" if up else b"\0")
+        channel = self.channels[number]
+        channel.up = up
+        channel.recv_ns = now_ns
+        if inbox is not None:
+            channel.inbox = inbox
+        for symbol in channel.symbols:
+            if up:
+                tables.mark_gap(self.table, symbol)
+                tables.resume(self.table, symbol)
+            else:
+                tables.suspend(self.table, symbol)
+        if up and channel.trades:
+            self._go_live(channel.symbols, now_ns)
+
+    def _go_live(self, symbols: Sequence[int], now_ns: int) -> None:
+        """From the next base bar on the trades of these symbols are whole; history must bring what is before."""
+        first = (now_ns // _NS_PER_MS // self._base_ms + (not self._from_first_trade)) * self._base_ms
+        self._lives += [(symbol, first) for symbol in symbols]
+        self.decision.on_cold(symbols)
+        self.on_reseed(symbols)
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+    def boundary(self, now_ns: int) -> bool:
+        """The conflation interval has passed: take the dirty rows. True where there is work for an analysis."""
+        self.tap.record(InputKind.BOUNDARY, now_ns, 0, b"")
+        self._take_batch()
+        self._mend_holes(now_ns)
+        self.batches += 1
+        return self.pending()
+
+    def pending(self) -> bool:
+        """There is something to analyse."""
+        return bool(self._rows or self._lives or self._seeds or self._again)
+
+    def _take_batch(self) -> None:
+        count = tables.take_batch(self.table, self._batch)
+        if count:
+            self._rows.append(self._batch[:count].copy())
+            self.rows += count
+
+    def _mend_holes(self, now_ns: int) -> None:
+        """Trades that were missed make bars wrong: such a symbol starts over, from the venue's history."""
+        holes = np.flatnonzero(self.table.symbols["hole_from"] >= 0)
+        if not len(holes):
+            return
+        symbols = [int(symbol) for symbol in holes]
+        for symbol in symbols:
+            tables.clear_hole(self.table, symbol)
+            tables.mark_gap(self.table, symbol)
+        self._go_live(symbols, now_ns)
+
+    def seed(self, symbol: int, base: Records, higher: tuple[Records, ...], now_ns: int) -> None:
+        """History of one symbol has arrived."""
+        self.tap.record(InputKind.SEED, now_ns, 0, encode_seed(symbol, base, higher))
+        self._seeds.append(Seed(symbol=symbol, base=base, higher=higher))
+
+    def analyse(self, now_ns: int) -> Job:
+        """Everything pending becomes the next job; bars that its watermark closes take no more trades."""
+        self.tap.record(InputKind.ANALYSE, now_ns, 0, b"")
+        watermark_ms = max(tables.trade_clock_ms(self.table) - self._lateness_ms, 0)
+        tables.close_before(self.table, watermark_ms // self._base_ms * self._base_ms)
+        rows = np.concatenate(self._rows) if self._rows else no_rows()
+        job = Job(rows=rows, watermark_ms=watermark_ms, lives=tuple(self._lives), seeds=tuple(self._seeds))
+        if self._again is not None:
+            job, self._again = merge(self._again, job), None
+        self._rows, self._lives, self._seeds = [], [], []
+        return job
+
+    def result(self, result: Result | None, now_ns: int) -> None:
+        """The worker's result takes effect here; None: it was given up, and its job will be part of the next one."""
+        self.tap.record(InputKind.RESULT, now_ns, 0, b"\1" if result is not None else b"\0")
+        if result is None:
+            self._again = self.analysis.abandon()
+            return
+        self.analysis.accept()
+        self._seeded(result.seeds)
+        self.bars += len(result.bars)
+        self.decision.on_bars(result.bars, self.analysis.front, now_ns)
+        events = result.events
+        if len(events):
+            order = np.argsort(events["symbol"], kind="stable")
+            events = events[order]
+            starts = np.flatnonzero(np.diff(events["symbol"])) + 1
+            self._slices.extend((int(part["symbol"][0]), part) for part in np.split(events, starts))
+
+    def _seeded(self, seeds: Iterable[tuple[int, SeedResult]]) -> None:
+        failed = [symbol for symbol, result in seeds if result.code is not SeedCode.OK]
+        if failed:
+            self.on_reseed(failed)
+
+    def has_slices(self) -> bool:
+        """Strategy work waits."""
+        return bool(self._slices)
+
+    def slice(self, now_ns: int) -> None:
+        """One symbol's events go to the strategy: the unit in which the slow drainer gives way to urgent lanes."""
+        self.tap.record(InputKind.SLICE, now_ns, 0, b"")
+        symbol, events = self._slices.popleft()
+        self.decision.on_events(symbol, events, self.analysis.front, now_ns)
+        self.decide_hits(now_ns)
+
+    def end_of_data(self, bar_ms: int) -> None:
+        """A recording is over: every bar that has begun may close."""
+        self._lateness_ms = -bar_ms
+
+    # -- the account ---------------------------------------------------------------------------------------------------
+    def private(self, payload: bytes, now_ns: int) -> None:
+        """One message of the private stream."""
+        self.tap.record(InputKind.PRIVATE, now_ns, 0, payload)
+        self.decision.on_user_event(decode_user_event(payload), now_ns)
+
+    def outcome(self, outcome: Outcome, now_ns: int) -> None:
+        """What became of a request."""
+        self.tap.record(InputKind.OUTCOME, now_ns, 0, encode_outcome(outcome))
+        self.decision.on_outcome(outcome, now_ns)
+
+    def timer(self, now_ns: int) -> None:
+        """Look at the deadlines."""
+        self.tap.record(InputKind.TIMER, now_ns, 0, b"")
+        self.decision.on_timer(now_ns)
+
+    def command(self, name: str, now_ns: int) -> None:
+        """An operator's (or the shell's) order: see `Decision.on_command`."""
+        self.tap.record(InputKind.COMMAND, now_ns, 0, encode_command(name))
+        self.decision.on_command(name, now_ns)
+
+    def halt(self, reason: str, now_ns: int) -> None:
+        """An invariant broke inside: the consequence of an input, so it is no input itself."""
+        self.decision.halt(reason, now_ns)
+
+    def answer(self, what: str, payload: bytes, now_ns: int) -> None:
+        """What the venue said when it was asked, as JSON: see `Decision.on_answer`."""
+        self.tap.record(InputKind.SNAPSHOT, now_ns, 0, msgspec.json.encode([what, msgspec.Raw(payload)]))
+        self.decision.on_answer(what, payload, now_ns)

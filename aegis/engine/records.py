@@ -1,0 +1,179 @@
+"""How facts are written into the journal, and read back: flat JSON, exact decimal strings, venue spellings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from aegis.core.bracket import Role, TradePlan, TradeResult
+from aegis.core.fills import Fill
+from aegis.core.filters import plain
+from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
+from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
+
+__all__ = [
+    "describe_fill", "describe_outcome", "describe_plan", "describe_request", "describe_result", "restore_fill",
+    "restore_plan", "restore_request",
+]
+
+Data = dict[str, Any]
+
+
+def describe_plan(plan: TradePlan) -> Data:
+    return {
+        "trade": plan.signal_id,
+        "symbol": plan.symbol,
+        "side": plan.side.value,
+        "stop": plain(plan.stop),
+        "target": plain(plan.target),
+        "stop_distance": plain(plan.stop_distance),
+        "decision_ns": plan.decision_ns,
+        "time_limit_ns": plan.time_limit_ns,
+        "entry_ttl_ns": plan.entry_ttl_ns,
+        "stop_working": plan.stop_working.value,
+        "target_working": plan.target_working.value,
+        "max_exit_qty": plain(plan.max_exit_qty),
+    }
+
+
+def restore_plan(data: Data) -> TradePlan:
+    """The inverse of `describe_plan`. Raises KeyError or ValueError on a record that is none."""
+    return TradePlan(
+        signal_id=data["trade"],
+        symbol=SymbolName(data["symbol"]),
+        side=Side(data["side"]),
+        stop=Decimal(data["stop"]),
+        target=Decimal(data["target"]),
+        stop_distance=Decimal(data["stop_distance"]),
+        decision_ns=data["decision_ns"],
+        time_limit_ns=data["time_limit_ns"],
+        entry_ttl_ns=data["entry_ttl_ns"],
+        stop_working=WorkingType(data["stop_working"]),
+        target_working=WorkingType(data["target_working"]),
+        max_exit_qty=Decimal(data["max_exit_qty"]),
+    )
+
+
+def describe_request(request: Request, trade: str, role: Role) -> Data:
+    data: Data = {"cid": request.cid, "symbol": request.symbol, "trade": trade, "role": role.value}
+    match request:
+        case CancelRequest(algo=algo):
+            return {**data, "act": "cancel", "algo": algo}
+        case AlgoRequest():
+            return {
+                **data,
+                "act": "algo",
+                "side": request.side.value,
+                "type": request.type.value,
+                "trigger": plain(request.trigger),
+                "working_type": request.working_type.value,
+            }
+        case OrderRequest():
+            return {
+                **data,
+                "act": "order",
+                "side": request.side.value,
+                "type": request.type.value,
+                "qty": plain(request.qty),
+                "price": None if request.price is None else plain(request.price),
+                "tif": None if request.tif is None else request.tif.value,
+                "reduce_only": request.reduce_only,
+            }
+
+
+def restore_request(data: Data) -> OrderRequest | AlgoRequest | None:
+    """The inverse of `describe_request`; None for a cancel, which is no order. Raises KeyError or ValueError."""
+    cid, symbol = ClientId(data["cid"]), SymbolName(data["symbol"])
+    if data["act"] == "cancel":
+        return None
+    if data["act"] == "algo":
+        return AlgoRequest(
+            cid=cid,
+            symbol=symbol,
+            side=Side(data["side"]),
+            type=AlgoType(data["type"]),
+            trigger=Decimal(data["trigger"]),
+            working_type=WorkingType(data["working_type"]),
+        )
+    return OrderRequest(
+        cid=cid,
+        symbol=symbol,
+        side=Side(data["side"]),
+        type=OrderType(data["type"]),
+        qty=Decimal(data["qty"]),
+        price=None if data["price"] is None else Decimal(data["price"]),
+        tif=None if data["tif"] is None else TimeInForce(data["tif"]),
+        reduce_only=data["reduce_only"],
+    )
+
+
+def describe_outcome(outcome: Outcome) -> Data:
+    data: Data = {
+        "cid": outcome.request.cid,
+        "symbol": outcome.request.symbol,
+        "of": "cancel" if isinstance(outcome.request, CancelRequest) else "order",
+    }
+    match outcome:
+        case Accepted(venue_id=venue_id):
+            return {**data, "what": "accepted", "venue_id": venue_id}
+        case Refused(code=code, message=message):
+            return {**data, "what": "refused", "code": code, "message": message}
+        case Unknown(reason=reason):
+            return {**data, "what": "unknown", "reason": reason}
+
+
+def describe_fill(fill: Fill) -> Data:
+    return {
+        "cid": fill.cid,
+        "symbol": fill.symbol,
+        "side": fill.side.value,
+        "order_id": fill.order_id,
+        "trade_id": fill.trade_id,
+        "qty": plain(fill.qty),
+        "price": plain(fill.price),
+        "maker": fill.maker,
+        "commission": None if fill.commission is None else plain(fill.commission),
+        "commission_asset": fill.commission_asset,
+        "realized": None if fill.realized is None else plain(fill.realized),
+        "time_ms": fill.time_ms,
+    }
+
+
+def restore_fill(data: Data) -> Fill:
+    """The inverse of `describe_fill`. Raises KeyError or ValueError."""
+    return Fill(
+        cid=ClientId(data["cid"]),
+        symbol=SymbolName(data["symbol"]),
+        side=Side(data["side"]),
+        order_id=data["order_id"],
+        trade_id=data["trade_id"],
+        qty=Decimal(data["qty"]),
+        price=Decimal(data["price"]),
+        maker=data["maker"],
+        commission=None if data["commission"] is None else Decimal(data["commission"]),
+        commission_asset=data["commission_asset"],
+        realized=None if data["realized"] is None else Decimal(data["realized"]),
+        time_ms=data["time_ms"],
+    )
+
+
+def describe_result(result: TradeResult) -> Data:
+    return {
+        "trade": result.signal_id,
+        "symbol": result.symbol,
+        "side": result.side.value,
+        "reason": result.reason.value,
+        "qty": plain(result.qty),
+        "entry": plain(result.average_entry),
+        "exit": plain(result.average_exit),
+        "realized": plain(result.realized),
+        "fees": {asset: plain(amount) for asset, amount in result.fees.items()},
+        "net": plain(result.net),
+        "r": f"{result.r:.4f}",
+        "risk": plain(result.risk),
+        "decision_ns": result.decision_ns,
+        "first_fill_ns": result.first_fill_ns,
+        "closed_ns": result.closed_ns,
+        "naked_ns": result.naked_ns,
+        "trigger_to_fill_ms": result.trigger_to_fill_ms,
+    }

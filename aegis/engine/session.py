@@ -1,0 +1,246 @@
+"""One trading session with one venue: the tasks, in the order in which they start and the reverse in which they stop.
+
+Two nurseries: the outer one holds what must live until the account is settled (service, execution, private stream),
+the inner one what only brings new work (feed, warm-up, housekeeping).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from aegis.config import Config
+from aegis.core.values import SymbolName
+from aegis.engine.build import Market, build_machine
+from aegis.engine.desk import Scribe
+from aegis.engine.execution import Execution
+from aegis.engine.feed import MarketFeed, Shard, plan_shards
+from aegis.engine.inputs import Tap
+from aegis.engine.learn import prepare_symbol
+from aegis.engine.machine import Machine
+from aegis.engine.observe import Observer
+from aegis.engine.reconcile import Reconciler
+from aegis.engine.recovery import Recovered, recover
+from aegis.engine.service import Service
+from aegis.engine.warmup import Warmup
+from aegis.runtime.clock import Clock, seeded_random
+from aegis.runtime.cpu import CpuRunner
+from aegis.runtime.metrics import Metrics, probe_lateness
+from aegis.runtime.supervise import ConnectionBudget, Lifecycle, Phase, RestartPolicy, supervise
+from aegis.venue.clock_sync import ClockEstimate, ClockSync
+from aegis.venue.decode import Ignored
+from aegis.venue.endpoints import Endpoints
+from aegis.venue.rest import RestClient
+from aegis.venue.signing import Signer
+from aegis.venue.trade_socket import TradeSocket
+from aegis.venue.user_socket import UserSocket
+from aegis.venue.websocket import dialer
+
+__all__ = ["Access", "Session", "session_shards"]
+
+_DRAIN_S = 5.0
+_FLATTEN_S = 15.0
+_WINDOW_S = 300.0
+_TRADE_SOCKET_WAIT_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """How this venue is reached: addresses, key, and the one REST client."""
+
+    endpoints: Endpoints
+    signer: Signer
+    rest: RestClient
+    ssl_context: ssl.SSLContext | None = None
+
+
+class Session:
+    """Built from what was learnt; `run` trades until the lifecycle drains, then settles and returns."""
+
+    def __init__(
+        self,
+        config: Config,
+        access: Access,
+        market: Market,
+        *,
+        clock: Clock,
+        cpu: CpuRunner,
+        metrics: Metrics,
+        scribe: Scribe,
+        tap: Tap,
+        run: str,
+        start_ns: int,
+        lifecycle: Lifecycle,
+        past: Recovered | None,
+    ) -> None:
+        self.config, self.access, self.market = config, access, market
+        self.lifecycle = lifecycle
+        self._clock = clock
+        self._past = past
+        self.failure = ""
+        shards = session_shards(config, access, market)
+        self.machine: Machine = build_machine(
+            config, market, [shard.channel() for shard in shards],
+            run=run, start_ns=start_ns, scribe=scribe, tap=tap, send=self._send, lane_full=self._lane_full,
+            on_reseed=lambda symbols: self.warmup.request(symbols),
+        )  # fmt: skip
+        self.service = Service(
+            self.machine, clock, cpu, metrics,
+            interval_ms=config.conflation.interval_ms, analysis_latency_ms=0, fatal=self._fatal,
+        )  # fmt: skip
+        self.trade_socket = self._make_trade_socket()
+        self.execution = Execution(rest=access.rest, socket=self.trade_socket, deliver=self.service.outcome)
+        self.user = UserSocket(access.rest, access.endpoints, self._on_private, dial=dialer(access.ssl_context))
+        self.reconciler = Reconciler(
+            access.rest, self.machine, clock.venue_ns, lambda: self.user.connected, self.service.answer
+        )
+        self.machine.decision.ask = self.reconciler.ask
+        self._configs: dict[SymbolName, Any] = {}
+        self.warmup = Warmup(
+            venue=access.rest, specs=market.specs, timeframes_ms=config.bars.timeframes_ms,
+            bars=config.bars.warmup_bars, venue_ns=clock.venue_ns, deliver=self.service.seed, prepare=self._prepare,
+        )  # fmt: skip
+        self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
+        access.rest.on_clock_error(self.clock_sync.request_resync)
+        budget = ConnectionBudget(config.feed.connections_per_5min, _WINDOW_S)
+        read_ns = MarketFeed.histogram(metrics)
+        self.feeds: Sequence[MarketFeed] = [
+            MarketFeed(
+                shard=shard, machine=self.machine, config=config.feed, budget=budget, venue_ns=clock.venue_ns,
+                monotonic_ns=clock.monotonic_ns, pump=self.service.fast.pump, read_ns=read_ns,
+                ssl_context=access.ssl_context,
+            )
+            for shard in shards
+        ]  # fmt: skip
+        self.late_ns = metrics.histogram("loop.late_ns")
+        self.observer = Observer(
+            machine=self.machine, metrics=metrics, venue_ns=clock.venue_ns, run=run, mode=config.mode,
+            phase=lambda: lifecycle.phase.name, started_ns=start_ns,
+        )  # fmt: skip
+
+    # -- phases --------------------------------------------------------------------------------------------------------
+    async def run(self, *, flatten: bool, settle: Callable[[], Awaitable[None]], on_ready: Callable[[], None]) -> None:
+        """Trade until DRAINING; stop; `settle` runs while the private stream is still up.
+
+        Raises VenueUnavailable and ConfigError from the start-up; RestartBudgetExceeded when a task cannot be kept up.
+        """
+        async with trio.open_nursery() as outer:
+            await outer.start(self.service.run)
+            outer.start_soon(self.execution.run, name="execution")
+            await outer.start(self._supervised_clock)
+            up = trio.Event()
+            outer.start_soon(self._supervise, "private stream", partial(self._private_life, up))
+            if self.trade_socket is not None:
+                outer.start_soon(self._supervise, "trade socket", self.trade_socket.run)
+            await up.wait()
+            await self._start_trading()
+            async with trio.open_nursery() as inner:
+                inner.start_soon(self.warmup.run, name="warm-up")
+                inner.start_soon(self.reconciler.run, name="reconciler")
+                inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
+                for feed in self.feeds:
+                    inner.start_soon(self._supervise, f"feed {feed.shard.number}", feed.run)
+                self.lifecycle.advance(Phase.RUNNING, "reconciled")
+                on_ready()
+                await self.lifecycle.wait(Phase.DRAINING)
+                await self._drain(flatten)
+                inner.cancel_scope.cancel(reason="draining")
+            await settle()
+            self.service.command("finish")
+            await trio.testing.wait_all_tasks_blocked()
+            self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
+            outer.cancel_scope.cancel(reason="stopped")
+
+    async def _start_trading(self) -> None:
+        """Recovery is the start-up path: what the journal knows, then what the venue says, then trade."""
+        if self._past is not None:
+            recover(self.machine.decision, self._past, self._clock.venue_ns())
+        await self.reconciler.start()
+        self._configs = {row.symbol: row for row in await self.access.rest.symbol_configs()}
+        if self.trade_socket is not None:
+            with trio.move_on_after(_TRADE_SOCKET_WAIT_S):  # REST alone suffices: this is only about latency
+                while not self.trade_socket.ready:
+                    await trio.sleep(0.01)
+        self.service.command("activate reconciled")
+
+    async def _drain(self, flatten: bool) -> None:
+        """No new entries; working entries end; positions keep their stops, or are closed."""
+        self.service.command(f"reduce {self.lifecycle.reason or 'stopping'}")
+        self.service.command("flatten" if flatten else "cancel")
+        desk = self.machine.decision.desk
+        with trio.move_on_after(_FLATTEN_S if flatten else _DRAIN_S):
+            while desk.store.working_count() or self._unprotected() or (flatten and desk.trades):
+                await trio.sleep(0.02)
+        if self._unprotected():
+            self.failure = "a position is left without a confirmed stop"
+
+    def _unprotected(self) -> list[str]:
+        return [trade.plan.symbol for trade in self.machine.decision.desk.open_trades()
+                if trade.open_qty and not trade.stop_confirmed]  # fmt: skip
+
+    # -- tasks ---------------------------------------------------------------------------------------------------------
+    async def _supervise(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        policy = RestartPolicy(
+            jitter=seeded_random(self.config.seed, "restart", name), cap_s=self.config.feed.backoff_max_s
+        )
+        await supervise(name, body, policy)
+
+    async def _supervised_clock(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await self.clock_sync.measure(4)
+        task_status.started()
+        await self._supervise("clock", self.clock_sync.run)
+
+    async def _private_life(self, up: trio.Event) -> None:
+        """One life of the private stream. While it is down nothing new is opened; when it is back the account is read."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.user.run)
+                if up.is_set():
+                    await self.reconciler.resync()
+                    self.service.command("reconciled")
+                up.set()
+        finally:
+            if self.lifecycle.phase is not Phase.STOPPED:
+                self.service.command("reconciling")
+
+    async def _prepare(self, symbol: SymbolName) -> None:
+        await prepare_symbol(self.access.rest, symbol, self.config.risk.leverage, self._configs)
+
+    # -- wires ---------------------------------------------------------------------------------------------------------
+    def _make_trade_socket(self) -> TradeSocket | None:
+        url = self.access.endpoints.trade
+        if url is None or not self.config.execution.trade_socket:
+            return None
+        return TradeSocket(
+            url, self.access.signer, self._clock.venue_ns, self.service.outcome,
+            limits=self.access.rest.limits, dial=dialer(self.access.ssl_context),
+            recv_window_ms=self.config.execution.recv_window_ms,
+        )  # fmt: skip
+
+    def _send(self, approved: Any) -> None:
+        self.execution.send(approved)
+
+    def _lane_full(self) -> bool:
+        return self.execution.full()
+
+    def _on_private(self, payload: bytes, event: object) -> None:
+        if not isinstance(event, Ignored):
+            self.service.private(payload)
+
+    def _on_clock(self, estimate: ClockEstimate) -> None:
+        self._clock.offset_ns = estimate.offset_ns
+
+    def _fatal(self, reason: str) -> None:
+        self.failure = self.failure or reason
+        self.lifecycle.advance(Phase.DRAINING, reason)
+
+
+def session_shards(config: Config, access: Access, market: Market) -> tuple[Shard, ...]:
+    """The market sockets of a session; a recording keeps them too."""
+    return plan_shards([spec.symbol for spec in market.specs], access.endpoints, config.feed)

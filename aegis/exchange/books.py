@@ -1,0 +1,236 @@
+"""Public books of all symbols: arrays that a compiled kernel steps through the events of a market source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from aegis.core.errors import ConfigError
+from aegis.exchange.listing import Listing
+from aegis.exchange.market import Arrays, EventArray, MarketSource
+from aegis.kernels import books as kernels
+
+__all__ = ["Books"]
+
+Int64 = npt.NDArray[np.int64]
+
+#: The longest stretch of events that is held at once.
+_FETCH_NS = 1_000_000_000
+_NS_PER_MS = 1_000_000
+
+
+class Books:
+    """The market that everybody sees.
+
+    Attributes (arrays by symbol index are live views: read them, do not write them):
+        now_ns: market time.
+        bid, ask, last: int64 ticks; 0 while a symbol has no price yet.
+        bid_qty, ask_qty: int64 steps [symbol, depth]; level k is k ticks away from the touch, and may be empty.
+        mark_e8, index_e8, average_e8: int64, prices in 1e-8; `average_e8` is the moving average of the mark.
+        funding_e8: int64, funding rate in 1e-8; next_funding_ms: int64.
+        update_id, trade_id, agg_id: int64, the last ones given.
+    """
+
+    def __init__(self, listings: Sequence[Listing], source: MarketSource, *, depth: int = 20, start_ns: int) -> None:
+        """Open the market: the source's events up to `start_ns` are applied at once."""
+        self.listings = tuple(listings)
+        self.depth = depth
+        self.now_ns = start_ns
+        self._source = source
+        self._fetched_ns = start_ns - 1
+        self._events: EventArray = np.zeros(0, kernels.EVENT)
+        self._cursor = 0
+        self._public = np.zeros(4096, kernels.PUBLIC)
+        self._count = 0
+        self._order = 0
+        n = len(self.listings)
+        self._state = np.zeros((n, len(kernels.STATE)), np.int64)
+        self._levels = np.zeros((n, 2, depth), np.int64)
+        self._taken = np.zeros((n, 2, kernels.DEPTH_SLOTS, 3), np.int64)
+        self._expose()
+        self._begin(start_ns)
+        self.advance(start_ns)
+
+    def _expose(self) -> None:
+        column = {name: self._state[:, k] for k, name in enumerate(kernels.STATE)}
+        self.bid, self.ask, self.last = column["bid"], column["ask"], column["last"]
+        self.bid_qty, self.ask_qty = self._levels[:, 0], self._levels[:, 1]
+        self.mark_e8, self.index_e8, self.average_e8 = column["mark_e8"], column["index_e8"], column["average_e8"]
+        self.funding_e8, self.next_funding_ms = column["funding_e8"], column["next_funding_ms"]
+        self.update_id, self.trade_id, self.agg_id = column["update_id"], column["trade_id"], column["agg_id"]
+        self._column = column
+
+    def _begin(self, start_ns: int) -> None:
+        start_ms = start_ns // _NS_PER_MS
+        self.update_id[:] = start_ms * 1000  # sparse and large, below 2**53, and above those of any earlier run
+        self.trade_id[:] = start_ms
+        self.agg_id[:] = start_ms // 2
+        self.last[:] = [listing.start_ticks for listing in self.listings]
+        self.funding_e8[:] = 10_000
+        interval = kernels.FUNDING_INTERVAL_MS
+        self.next_funding_ms[:] = (start_ms // interval + 1) * interval
+        self._column["unit"][:] = [listing.touch_steps for listing in self.listings]
+        for symbol in range(len(self.listings)):
+            self.unwatch(symbol)
+
+    # ------------------------------------------------------------------------------------------------------- time
+
+    def advance(self, until_ns: int) -> int:
+        """Apply the source's events in time order.
+
+        Returns:
+            The symbol index whose bounds the last applied event touched (`now_ns` is that event's time and
+            `last_event` that event), or -1 when `until_ns` is reached. Time never goes back.
+        """
+        while True:
+            count = len(self._events) - self._cursor
+            self._reserve(2 * count)
+            self._cursor, self._count, touched = kernels.step(
+                self._events, self._cursor, until_ns,
+                self._state, self._levels, self._taken, self._public, self._count,
+            )  # fmt: skip
+            if touched >= 0:
+                self.now_ns = max(self.now_ns, int(self.last_event["time_ns"]))
+                return touched
+            if self._fetched_ns >= until_ns:
+                self.now_ns = max(self.now_ns, until_ns)
+                return -1
+            self._fetched_ns = min(until_ns, self._fetched_ns + _FETCH_NS)
+            self._events = np.concatenate((self._events[self._cursor :], self._source.events(self._fetched_ns)))
+            self._cursor = 0
+
+    @property
+    def last_event(self) -> np.void:
+        """The event applied last (`kernels.books.EVENT`), with prices and sizes as displayed; read it after a touch.
+
+        Raises:
+            LookupError: nothing was applied since the last fetch.
+        """
+        if self._cursor == 0:
+            raise LookupError("no event was applied")
+        event: np.void = self._events[self._cursor - 1]
+        return event
+
+    # ---------------------------------------------------------------------------------------------------- watching
+
+    def watch(self, symbol: int, low: int, high: int, mark_low_e8: int, mark_high_e8: int) -> None:
+        """Make `advance` stop after an event that touches one of these bounds (one set a symbol, replaced each time).
+
+        Touched: a print at or below `low` or at or above `high`; ask <= `low`; bid >= `high`; mark <= `mark_low_e8` or
+        >= `mark_high_e8`. `-kernels.books.NEVER` and `NEVER` are bounds that nothing reaches. A set stays until it is
+        replaced, so every further event beyond it stops again.
+        """
+        self._column["low"][symbol] = low
+        self._column["high"][symbol] = high
+        self._column["mark_low_e8"][symbol] = mark_low_e8
+        self._column["mark_high_e8"][symbol] = mark_high_e8
+
+    def unwatch(self, symbol: int) -> None:
+        """No bound of this symbol stops `advance`."""
+        self.watch(symbol, -kernels.NEVER, kernels.NEVER, -kernels.NEVER, kernels.NEVER)
+
+    def touched(self, symbol: int) -> bool:
+        """Whether the book, the last print or the mark of this moment lies on or beyond the symbol's bounds.
+
+        `take` moves the book without stopping anything: ask here afterwards.
+        """
+        low, high = self._column["low"][symbol], self._column["high"][symbol]
+        mark_low, mark_high = self._column["mark_low_e8"][symbol], self._column["mark_high_e8"][symbol]
+        quoted = self.bid[symbol] > 0
+        return bool(
+            self.last[symbol] <= low
+            or self.last[symbol] >= high
+            or (quoted and (self.ask[symbol] <= low or self.bid[symbol] >= high))
+            or self.mark_e8[symbol] <= mark_low
+            or self.mark_e8[symbol] >= mark_high
+        )
+
+    # ----------------------------------------------------------------------------------------------------- trading
+
+    def take(self, symbol: int, side: int, qty_steps: int, limit_ticks: int | None) -> list[tuple[int, int]]:
+        """An incoming aggressor consumes what is displayed now, level by level, at most `depth` ticks deep.
+
+        What is consumed comes back over four seconds; an exhausted touch moves the quote. Prints and the new quote are
+        published, all prints as of one aggressive order.
+
+        Args:
+            side: +1 buys from the asks, -1 sells to the bids.
+            limit_ticks: worst price, or None.
+
+        Returns:
+            [(ticks, steps), ...] best price first; less than asked, or nothing, when the book does not hold more.
+        """
+        if self.bid[symbol] <= 0:
+            return []
+        self._reserve(self.depth + 1)
+        self._order -= 1  # sources count upwards, so these never meet theirs
+        limit = side * kernels.NEVER if limit_ticks is None else limit_ticks
+        before = self._count
+        self._count = kernels.take(
+            symbol, side, qty_steps, limit, self.now_ns, self._order,
+            self._state, self._levels, self._taken, self._public, self._count,
+        )  # fmt: skip
+        rows = self._public[before : self._count]
+        trades = rows[rows["kind"] == kernels.TRADE]
+        return list(zip(trades["price"].tolist(), trades["qty"].tolist(), strict=True))
+
+    def displayed(self, symbol: int, side: int, ticks: int) -> int:
+        """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""
+        book = 0 if side > 0 else 1
+        return int(kernels.size_at(self._state, self._taken, symbol, book, ticks, self.now_ns // _NS_PER_MS))
+
+    # --------------------------------------------------------------------------------------------------- publishing
+
+    def published(self) -> npt.NDArray[np.void]:
+        """All `kernels.books.PUBLIC` records since the last call, in the order in which they happened.
+
+        The caller drains this regularly: nothing is dropped here.
+        """
+        records = self._public[: self._count].copy()
+        self._public[: self._count] = np.zeros(1, kernels.PUBLIC)
+        self._count = 0
+        self._column["agg_order"][:] = 0  # an aggregate ends where its publication ends
+        return records
+
+    def _reserve(self, rows: int) -> None:
+        if self._count + rows > len(self._public):
+            grown = np.zeros(max(2 * len(self._public), self._count + rows), kernels.PUBLIC)
+            grown[: self._count] = self._public[: self._count]
+            self._public = grown
+
+    # ------------------------------------------------------------------------------------------------------- state
+
+    def snapshot(self) -> Arrays:
+        """Everything that `restore` needs, the source's state included, as arrays for `numpy.savez`."""
+        state: Arrays = {
+            "books.scalars": np.array([self.now_ns, self._fetched_ns, self._order, self.depth], np.int64),
+            "books.state": self._state.copy(),
+            "books.levels": self._levels.copy(),
+            "books.taken": self._taken.copy(),
+            "books.events": self._events[self._cursor :].copy(),
+            "books.public": self._public[: self._count].copy(),
+        }
+        return state | {f"source.{name}": array for name, array in self._source.snapshot().items()}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on where `snapshot` was taken; the next `advance` catches up with the present.
+
+        Raises:
+            ConfigError: the state was taken of other listings or another depth.
+        """
+        if state["books.state"].shape != self._state.shape or state["books.levels"].shape != self._levels.shape:
+            raise ConfigError("the saved exchange state was made with other symbols or another depth")
+        self.now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
+        self._state[:] = state["books.state"]
+        self._levels[:] = state["books.levels"]
+        self._taken[:] = state["books.taken"]
+        self._events, self._cursor = state["books.events"].copy(), 0
+        public = state["books.public"]
+        self._public = np.zeros(max(4096, 2 * len(public)), kernels.PUBLIC)
+        self._count = len(public)
+        self._public[: self._count] = public
+        self._source.restore(
+            {name.removeprefix("source."): array for name, array in state.items() if name[:7] == "source."}
+        )

@@ -1,0 +1,223 @@
+"""Conditional orders: where they wait, when they trigger, and what becomes of them. PROTOCOL.md §3.7 and §4.4."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from aegis.core.values import AlgoStatus, OrderType, TimeInForce, WorkingType
+from aegis.exchange.account import Account
+from aegis.exchange.conditional_order import AlgoOrder
+from aegis.exchange.errors import Refusal
+from aegis.exchange.listing import Listing
+from aegis.exchange.matching import Matching, NewOrder
+from aegis.exchange.orders import Order
+from aegis.exchange.state import State, TriggerDue
+from aegis.exchange.userstream import algo_update, round_average
+from aegis.kernels.books import NEVER
+
+__all__ = ["MAX_OPEN_ALGO_ORDERS", "Conditional"]
+
+MAX_OPEN_ALGO_ORDERS = 200
+_KEPT_FINAL = 50_000
+#: Far from order ids, in a space of their own.
+_FIRST_ALGO_ID = 1_000_000_033_000_000
+
+
+class Conditional:
+    """The Algo Service of every account."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._orders: OrderedDict[int, AlgoOrder] = OrderedDict()
+        self._waiting: dict[int, list[AlgoOrder]] = {}
+
+    # -- placing and ending ------------------------------------------------------------------------------------------
+
+    def place(self, account: Account, algo: AlgoOrder) -> AlgoOrder:
+        """Accept a closePosition order.
+
+        Raises:
+            Refusal: -4116, -4045, -4509 without a position to close, -4130 beside one of its kind, -2021 when its
+                price is reached already.
+        """
+        state = self._state
+        waiting = self.open_orders(account.id)
+        if any(other.client_id == algo.client_id for other in waiting):
+            raise Refusal(-4116)
+        if len(waiting) >= MAX_OPEN_ALGO_ORDERS:
+            raise Refusal(-4045)
+        if account.position(algo.listing).sign != -algo.side.sign:
+            raise Refusal(-4509)
+        for other in waiting:
+            same = (other.listing.index, other.side, other.type) == (algo.listing.index, algo.side, algo.type)
+            if same and other.status is AlgoStatus.NEW:
+                raise Refusal(-4130)
+        if self._is_reached(algo):
+            raise Refusal(-2021)
+        algo.algo_id = _FIRST_ALGO_ID + state.count("algo")
+        self._orders[algo.algo_id] = algo
+        self._waiting.setdefault(algo.listing.index, []).append(algo)
+        state.dirty.add(algo.listing.index)
+        self._record(algo)
+        return algo
+
+    def cancel(self, algo: AlgoOrder) -> None:
+        """Raises Refusal -4117 while it is triggering, -2011 when it is over."""
+        if algo.status in (AlgoStatus.TRIGGERING, AlgoStatus.TRIGGERED):
+            raise Refusal(-4117)
+        if algo.status is not AlgoStatus.NEW:
+            raise Refusal(-2011)
+        self._move(algo, AlgoStatus.CANCELED)
+
+    def position_changed(self, account: Account, listing: Listing) -> None:
+        """Waiting orders whose position is gone (or turned round) expire."""
+        sign = account.position(listing).sign
+        for algo in list(self._waiting.get(listing.index, ())):
+            if algo.account == account.id and algo.status is AlgoStatus.NEW and algo.side.sign != -sign:
+                algo.reason = "Position is closed."
+                self._move(algo, AlgoStatus.EXPIRED)
+
+    # -- triggering --------------------------------------------------------------------------------------------------
+
+    def on_last(self, symbol: int, ticks: int) -> None:
+        """A print: orders that work on the contract price."""
+        for algo in list(self._waiting.get(symbol, ())):
+            if algo.working_type is WorkingType.CONTRACT_PRICE and algo.reached(ticks, algo.trigger_ticks):
+                self._trigger(algo)
+
+    def on_mark(self, symbol: int) -> None:
+        """A new mark price."""
+        for algo in list(self._waiting.get(symbol, ())):
+            if algo.working_type is WorkingType.MARK_PRICE and self._is_reached(algo):
+                self._trigger(algo)
+
+    def _is_reached(self, algo: AlgoOrder) -> bool:
+        books, listing = self._state.books, algo.listing
+        if algo.working_type is WorkingType.MARK_PRICE:
+            return algo.reached(int(books.mark_e8[listing.index]), algo.trigger_ticks * listing.tick_e8)
+        return algo.reached(int(books.last[listing.index]), algo.trigger_ticks)
+
+    def _trigger(self, algo: AlgoOrder) -> None:
+        """The price was reached: on its way to the matching engine, which takes as long as any message."""
+        state = self._state
+        if algo.status is not AlgoStatus.NEW or (algo.price_protect and self._protected(algo.listing)):
+            return
+        algo.trigger_ms = state.now_ms
+        self._move(algo, AlgoStatus.TRIGGERING)
+        state.timetable.add(state.now_ns + state.draws.draw_ns(), TriggerDue(algo.algo_id))
+
+    def _protected(self, listing: Listing) -> bool:
+        """priceProtect: last and mark are further apart than the symbol allows."""
+        mark = self._state.mark(listing)
+        return abs(mark - self._state.last(listing)) > mark * listing.trigger_protect
+
+    def due(self, algo_id: int, matching: Matching) -> None:
+        """A triggered order arrives: it closes whatever the position is now."""
+        state, algo = self._state, self._orders[algo_id]
+        account = state.accounts[algo.account]
+        position = account.position(algo.listing)
+        try:
+            child = matching.place(
+                NewOrder(
+                    account=account,
+                    listing=algo.listing,
+                    side=algo.side,
+                    type=OrderType.MARKET,
+                    tif=TimeInForce.GTC,
+                    ticks=0,
+                    steps=abs(position.steps),
+                    client_id=algo.client_id,
+                    reduce_only=True,
+                    parent=algo,
+                )
+            )
+        except Refusal as refusal:
+            algo.reason = refusal.message
+            self._move(algo, AlgoStatus.REJECTED)
+            return
+        algo.child_id = child.order_id
+        self._move(algo, AlgoStatus.TRIGGERED)
+        self._finish(algo, child)
+
+    def _finish(self, algo: AlgoOrder, child: Order) -> None:
+        assert child.status.final  # a market order never rests
+        algo.filled = child.filled
+        algo.average = round_average(child)
+        self._move(algo, AlgoStatus.FINISHED)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def open_orders(self, account: str, symbol: int | None = None) -> list[AlgoOrder]:
+        """Orders that are not final, oldest first."""
+        lists = self._waiting.values() if symbol is None else [self._waiting.get(symbol, [])]
+        found = [algo for waiting in lists for algo in waiting if algo.account == account]
+        return sorted(found, key=lambda algo: algo.algo_id)
+
+    def find(self, account: str, algo_id: int | None, client_id: str | None) -> AlgoOrder | None:
+        """By id where one is given, else the latest with that client id; open or final."""
+        if algo_id is not None:
+            algo = self._orders.get(algo_id)
+            return algo if algo is not None and algo.account == account else None
+        own = (algo for algo in reversed(self._orders.values()) if algo.account == account)
+        return next((algo for algo in own if algo.client_id == client_id), None)
+
+    def bounds(self, symbol: int) -> tuple[int, int, int, int]:
+        """(low, high) in ticks and (low, high) of the mark in 1e-8: what `Books.watch` must tell us of."""
+        bounds = [-NEVER, NEVER, -NEVER, NEVER]
+        for algo in self._waiting.get(symbol, ()):
+            if algo.status is not AlgoStatus.NEW:
+                continue
+            on_mark = algo.working_type is WorkingType.MARK_PRICE
+            level = algo.trigger_ticks * (algo.listing.tick_e8 if on_mark else 1)
+            slot = 2 * on_mark + (not algo.below)
+            bounds[slot] = max(bounds[slot], level) if algo.below else min(bounds[slot], level)
+        return bounds[0], bounds[1], bounds[2], bounds[3]
+
+    def all(self) -> list[AlgoOrder]:
+        """Every order that is still known, oldest first."""
+        return list(self._orders.values())
+
+    def restore(self, orders: list[AlgoOrder]) -> None:
+        """Take over orders as `all` gave them."""
+        self._orders = OrderedDict((algo.algo_id, algo) for algo in orders)
+        self._waiting = {}
+        for algo in orders:
+            if not algo.status.final:
+                self._waiting.setdefault(algo.listing.index, []).append(algo)
+
+    # -- recording ---------------------------------------------------------------------------------------------------
+
+    def _move(self, algo: AlgoOrder, status: AlgoStatus) -> None:
+        symbol = algo.listing.index
+        algo.move(status, self._state.now_ms)
+        self._state.dirty.add(symbol)
+        if status.final:
+            self._waiting[symbol].remove(algo)
+            if not self._waiting[symbol]:
+                del self._waiting[symbol]
+            while len(self._orders) > _KEPT_FINAL and next(iter(self._orders.values())).status.final:
+                self._orders.popitem(last=False)
+        self._record(algo)
+
+    def _record(self, algo: AlgoOrder) -> None:
+        """Ledger entry and ALGO_UPDATE of a change."""
+        state = self._state
+        state.ledger.write(
+            state.now_ns,
+            "algo",
+            {
+                "account": algo.account,
+                "symbol": algo.listing.symbol,
+                "algo_id": algo.algo_id,
+                "client_id": algo.client_id,
+                "side": algo.side.value,
+                "type": algo.type.value,
+                "trigger": f"{algo.listing.price(algo.trigger_ticks):f}",
+                "working_type": algo.working_type.value,
+                "status": algo.status.value,
+                "order_id": algo.child_id,
+                "filled": f"{algo.listing.quantity(algo.filled):f}",
+                "reason": algo.reason,
+            },
+        )
+        state.tell(algo.account, algo_update(algo, state.now_ms))

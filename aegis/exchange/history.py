@@ -1,0 +1,271 @@
+"""The tape's memory: bars of one second and one minute a symbol, and the latest aggregated trades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from aegis.core.errors import ConfigError
+from aegis.exchange.listing import Listing, decimal_text
+from aegis.exchange.market import Arrays
+from aegis.kernels import history as kernels
+from aegis.kernels.books import TRADE
+
+__all__ = ["INTERVALS", "History", "Past", "aggregates"]
+
+_NS_PER_MS = 1_000_000
+_SECOND_MS = 1_000
+_MINUTE_MS = 60_000
+_DAY_MS = 86_400_000
+
+#: Length of every served interval, ms. All are multiples of the minute and aligned to the epoch, the week to Monday.
+INTERVALS: dict[str, int] = {
+    "1s": _SECOND_MS, "1m": _MINUTE_MS, "3m": 3 * _MINUTE_MS, "5m": 5 * _MINUTE_MS, "15m": 15 * _MINUTE_MS,
+    "30m": 30 * _MINUTE_MS, "1h": 60 * _MINUTE_MS, "2h": 120 * _MINUTE_MS, "4h": 240 * _MINUTE_MS,
+    "6h": 360 * _MINUTE_MS, "8h": 480 * _MINUTE_MS, "12h": 720 * _MINUTE_MS, "1d": _DAY_MS, "3d": 3 * _DAY_MS,
+}  # fmt: skip
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Past:
+    """What happened before the market opened, in `kernels.history.TAPE_BAR`.
+
+    Attributes:
+        start_ms: when the live market begins; no bar holds anything later.
+        seconds: [symbol, second] bars that end with the last whole second before `start_ms`.
+        minutes: [symbol, minute] bars that end where `seconds` begin, which is on a whole minute.
+    """
+
+    start_ms: int
+    seconds: npt.NDArray[np.void]
+    minutes: npt.NDArray[np.void]
+
+
+def aggregates(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The aggregated trades (`kernels.history.AGGREGATE`) among published records, one per aggressive order and price.
+
+    The venue's 100 ms window is not modelled: two orders at one price within it stay two aggregates.
+    """
+    out = np.zeros(len(records), kernels.AGGREGATE)
+    return out[: kernels.aggregate(records, out)]
+
+
+class _Ring:
+    """Bars of one length for all symbols: a ring [symbol, bar number % size]."""
+
+    def __init__(self, listings: Sequence[Listing], bar_ms: int, size: int, start_ms: int) -> None:
+        self.bar_ms = bar_ms
+        self.bars = np.zeros((len(listings), size), kernels.TAPE_BAR)
+        self.newest = np.full(len(listings), start_ms // bar_ms, np.int64)
+        self.oldest = start_ms // bar_ms
+        start = np.array([listing.start_ticks for listing in listings], np.int32)
+        for name in ("open", "high", "low", "close"):
+            self.bars[name][:, self.oldest % size] = start
+
+    def prepend(self, past: npt.NDArray[np.void]) -> None:
+        """Put bars before the oldest one, as many as there is room for."""
+        size = self.bars.shape[1]
+        count = min(past.shape[1], size - 1)
+        if count > 0:
+            numbers = np.arange(self.oldest - count, self.oldest)
+            self.bars[:, numbers % size] = past[:, -count:]
+            self.oldest -= count
+
+    def between(self, symbol: int, first: int, last: int, now_ms: int) -> tuple[int, npt.NDArray[np.void]]:
+        """(number of the first bar, bars) of what is held of the bars `first` to `last`, up to the one in progress."""
+        kernels.roll(self.bars, self.newest, symbol, max(now_ms // self.bar_ms, int(self.newest[symbol])))
+        size = self.bars.shape[1]
+        newest = int(self.newest[symbol])
+        first = max(first, self.oldest, newest - size + 1)
+        last = min(last, newest)
+        return first, self.bars[symbol, np.arange(first, last + 1) % size]
+
+
+class History:
+    """Bars from the past and from the published trades, and the latest aggregated trades."""
+
+    def __init__(
+        self, listings: Sequence[Listing], past: Past | None, start_ms: int, *,
+        seconds: int = 7_200, minutes: int = 3_200, trades: int = 65_536,
+    ) -> None:  # fmt: skip
+        """Args: past: None when there is none; seconds, minutes, trades: how many are kept (trades: of all symbols)."""
+        self.listings = tuple(listings)
+        self.now_ms = start_ms
+        self._seconds = _Ring(listings, _SECOND_MS, seconds, start_ms)
+        self._minutes = _Ring(listings, _MINUTE_MS, minutes, start_ms)
+        self._trades = np.zeros(trades, kernels.AGGREGATE)
+        self._traded = 0
+        if past is not None:
+            self._seconds.prepend(past.seconds)
+            self._load_minutes(past)
+
+    def _load_minutes(self, past: Past) -> None:
+        """Minutes of the detailed past are folded from its seconds; the last of them is in progress."""
+        first = self._seconds.newest[0] - past.seconds.shape[1]
+        folded = np.zeros((len(self.listings), past.seconds.shape[1] // 60 + 2), kernels.TAPE_BAR)
+        for symbol in range(len(self.listings)):
+            kernels.fold_bars(past.seconds[symbol], int(first), 60, folded[symbol])
+        whole = self._minutes.oldest - int(first) // 60
+        self._minutes.prepend(np.concatenate((past.minutes, folded[:, :whole]), axis=1))
+        if past.seconds.shape[1] % 60:
+            self._minutes.bars[:, int(self._minutes.newest[0]) % self._minutes.bars.shape[1]] = folded[:, whole]
+
+    # -------------------------------------------------------------------------------------------------------- tape
+
+    def apply(self, records: npt.NDArray[np.void], now_ns: int) -> None:
+        """Take in what `Books.published()` returned at market time `now_ns`; the records come in time order."""
+        self.now_ms = max(self.now_ms, now_ns // _NS_PER_MS)
+        trades = records[records["kind"] == TRADE]
+        if len(trades) == 0:
+            return
+        for ring in (self._seconds, self._minutes):
+            kernels.fold_trades(trades, ring.bars, ring.newest, ring.bar_ms)
+        latest = aggregates(trades)[-len(self._trades) :]
+        self._trades[(self._traded + np.arange(len(latest))) % len(self._trades)] = latest
+        self._traded += len(latest)
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def klines(
+        self, symbol: int, interval: str, start_ms: int | None = None, end_ms: int | None = None, limit: int = 500
+    ) -> list[list[Any]]:
+        """Rows as GET /fapi/v1/klines gives them; the last is the bar in progress unless `end_ms` excludes it.
+
+        With `start_ms` the first `limit` bars from there, else the last `limit`; both bounds are on the open time and
+        inclusive. A bar in which nothing traded repeats the close with volume 0.
+
+        Raises:
+            KeyError: the interval is not in `INTERVALS`.
+        """
+        length = INTERVALS[interval]
+        ring = self._seconds if length < _MINUTE_MS else self._minutes
+        per = length // ring.bar_ms
+        first = 0 if start_ms is None else -(-start_ms // length)
+        last = self.now_ms // length if end_ms is None else min(end_ms, self.now_ms) // length
+        if start_ms is None:
+            first = max(first, last - limit + 1)
+        else:
+            last = min(last, first + limit - 1)
+        number, bars = ring.between(symbol, first * per, last * per + per - 1, self.now_ms)
+        cut = -number % per
+        if length < _DAY_MS and cut < len(bars):  # the oldest bar held may begin before what is remembered
+            number, bars = number + cut, bars[cut:]
+        if len(bars) == 0:
+            return []
+        out = np.zeros((number + len(bars) - 1) // per - number // per + 1, kernels.TAPE_BAR)
+        kernels.fold_bars(bars, number, per, out)
+        listing = self.listings[symbol]
+        return [_row(listing, (number // per + k) * length, length, bar) for k, bar in enumerate(out.tolist())][:limit]
+
+    def ticker_24hr(self, symbol: int) -> dict[str, Any]:
+        """The fields of GET /fapi/v1/ticker/24hr that the tape knows: all but `lastQty`, `firstId` and `lastId`."""
+        now = self.now_ms // _MINUTE_MS
+        number, bars = self._minutes.between(symbol, now - 1439, now, self.now_ms)
+        out = np.zeros(1, kernels.TAPE_BAR)
+        kernels.fold_bars(bars, 0, len(bars), out)
+        opened, high, low, close, volume, _, quote, _, trades = out[0].item()
+        listing = self.listings[symbol]
+        average = quote // volume if volume else close
+        return {
+            "symbol": listing.symbol,
+            "priceChange": listing.price_text(close - opened),
+            "priceChangePercent": decimal_text((close - opened) * 100_000 // opened, 3) if opened else "0.000",
+            "weightedAvgPrice": listing.price_text(average),
+            "lastPrice": listing.price_text(close),
+            "openPrice": listing.price_text(opened),
+            "highPrice": listing.price_text(high),
+            "lowPrice": listing.price_text(low),
+            "volume": listing.quantity_text(volume),
+            "quoteVolume": _quote_text(listing, quote),
+            "openTime": number * _MINUTE_MS,
+            "closeTime": self.now_ms,
+            "count": trades,
+        }
+
+    def agg_trades(
+        self, symbol: int, *, from_id: int | None = None, start_ms: int | None = None, end_ms: int | None = None,
+        limit: int = 500,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Rows as GET /fapi/v1/aggTrades gives them, oldest first, of the trades still remembered.
+
+        With `from_id` or `start_ms` the first `limit` from there, else the last `limit`.
+        """
+        size = len(self._trades)
+        held = self._trades[np.arange(max(0, self._traded - size), self._traded) % size]
+        rows = held[held["symbol"] == symbol]
+        times = rows["time_ns"] // _NS_PER_MS
+        keep = np.ones(len(rows), np.bool_)
+        if from_id is not None:
+            keep &= rows["id"] >= from_id
+        if start_ms is not None:
+            keep &= times >= start_ms
+        if end_ms is not None:
+            keep &= times <= end_ms
+        rows = rows[keep]
+        rows = rows[:limit] if from_id is not None or start_ms is not None else rows[max(0, len(rows) - limit) :]
+        listing = self.listings[symbol]
+        return [
+            {"a": number, "p": listing.price_text(price), "q": listing.quantity_text(qty),
+             "nq": listing.quantity_text(qty), "f": first, "l": last, "T": time_ns // _NS_PER_MS, "m": side < 0}
+            for _, side, time_ns, number, price, qty, first, last in rows.tolist()
+        ]  # fmt: skip
+
+    # -------------------------------------------------------------------------------------------------------- state
+
+    def snapshot(self) -> Arrays:
+        """Everything that `restore` needs, as arrays for `numpy.savez`."""
+        state: Arrays = {
+            "history.scalars": np.array(
+                [self.now_ms, self._traded, self._seconds.oldest, self._minutes.oldest], np.int64
+            ),
+            "history.trades": self._trades.copy(),
+        }
+        for name, ring in (("seconds", self._seconds), ("minutes", self._minutes)):
+            state[f"history.{name}"] = ring.bars.copy()
+            state[f"history.{name}.newest"] = ring.newest.copy()
+        return state
+
+    def restore(self, state: Arrays) -> None:
+        """Go on where `snapshot` was taken.
+
+        Raises:
+            ConfigError: the state was taken of other listings or other sizes.
+        """
+        if (
+            state["history.seconds"].shape != self._seconds.bars.shape
+            or state["history.trades"].shape != self._trades.shape
+        ):
+            raise ConfigError("the saved exchange history was made with other symbols or sizes")
+        scalars = (int(value) for value in state["history.scalars"])
+        self.now_ms, self._traded, self._seconds.oldest, self._minutes.oldest = scalars
+        self._trades[:] = state["history.trades"]
+        for name, ring in (("seconds", self._seconds), ("minutes", self._minutes)):
+            ring.bars[:] = state[f"history.{name}"]
+            ring.newest[:] = state[f"history.{name}.newest"]
+
+
+def _quote_text(listing: Listing, amount: int) -> str:
+    """`ticks * steps` as an exact amount of the quote asset."""
+    return decimal_text(amount * listing.tick_units * listing.step_units, listing.price_decimals + listing.qty_decimals)
+
+
+def _row(listing: Listing, open_ms: int, length: int, bar: Any) -> list[Any]:
+    opened, high, low, close, volume, taker_volume, quote, taker_quote, trades = bar
+    return [
+        open_ms,
+        listing.price_text(opened),
+        listing.price_text(high),
+        listing.price_text(low),
+        listing.price_text(close),
+        listing.quantity_text(volume),
+        open_ms + length - 1,
+        _quote_text(listing, quote),
+        trades,
+        listing.quantity_text(taker_volume),
+        _quote_text(listing, taker_quote),
+        "0",
+    ]

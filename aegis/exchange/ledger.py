@@ -1,0 +1,75 @@
+"""The exchange's own record: append-only JSON lines, one `write` a line, so that no kill of a process loses one.
+
+Every line has `seq` (from 1, no gaps), `ns` (venue time) and `kind`:
+
+========= ==============================================================================================================
+open      an account and its starting wallet
+request   a request that asks for a change: `endpoint`, `client_id`, `code` (0 when accepted)
+order     an order's state after a change: `status`, `filled`, `qty`, `reason` (the venue's `er`)
+algo      a conditional order's state after a change
+match     one fill: `trade_id`, `price`, `qty`, `maker`
+balance   one wallet movement: `reason` (REALIZED_PNL, COMMISSION, FUNDING_FEE, INSURANCE_CLEAR), `amount`, `wallet`
+setting   leverage or margin type of a symbol
+session   the exchange started, or went on from a saved state
+========= ==============================================================================================================
+
+Amounts are exact decimal texts. `ledger_view.py` reads it back, and is offered here too.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from aegis.core.errors import ConfigError
+from aegis.exchange.ledger_view import AccountView, Entry, LedgerView, fold_ledger, parse_entries, read_ledger
+
+__all__ = ["AccountView", "Entry", "Ledger", "LedgerView", "fold_ledger", "read_ledger"]
+
+
+class Ledger:
+    """Writer of the record; in memory where no path is given (`entries`), else in the file alone."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open or continue a ledger.
+
+        A last line that was cut off by a crash is removed.
+
+        Raises:
+            ConfigError: the file is there and is no ledger.
+        """
+        self.path = path
+        self.seq = 0
+        self.entries: list[Entry] = []
+        self._fd = -1
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            entries, size = parse_entries(path.read_bytes(), path)
+        except ConfigError:
+            self.close()
+            raise
+        os.ftruncate(self._fd, size)
+        if entries:
+            self.seq = int(entries[-1]["seq"])
+
+    def write(self, ns: int, kind: str, fields: Entry) -> None:
+        """Append one entry. It is with the operating system when this returns."""
+        self.seq += 1
+        entry: Entry = {"seq": self.seq, "ns": ns, "kind": kind, **fields}
+        if self.path is None:
+            self.entries.append(entry)
+            return
+        line = msgspec.json.encode(entry) + b"\n"
+        while line:  # a short write is legal, if unheard of, for a regular file
+            line = line[os.write(self._fd, line) :]
+
+    def close(self) -> None:
+        """Close the file; harmless when done twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

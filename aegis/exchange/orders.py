@@ -1,0 +1,158 @@
+"""Orders of the simulated exchange: one order's life, and the store that finds them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from decimal import Decimal
+
+import attrs
+
+from aegis.core.errors import InvariantBroken
+from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
+from aegis.exchange.account import ZERO
+from aegis.exchange.listing import Listing
+
+__all__ = ["Order", "OrderStore"]
+
+_KEPT_FINAL = 100_000
+#: Every 7th symbol numbers its orders beyond 2**53, as some of the venue's symbols do.
+_LARGE_BASE = 8_389_765_000_000_000_000
+_SPACE = 1_000_000_000_000
+
+_AFTER_OPEN = frozenset(
+    {
+        OrderStatus.PARTIALLY_FILLED,
+        OrderStatus.FILLED,
+        OrderStatus.CANCELED,
+        OrderStatus.EXPIRED,
+        OrderStatus.EXPIRED_IN_MATCH,
+    }
+)
+_NEXT = {OrderStatus.NEW: _AFTER_OPEN, OrderStatus.PARTIALLY_FILLED: _AFTER_OPEN}
+
+
+@attrs.define(kw_only=True, eq=False)
+class Order:
+    """One order. Price in ticks (0 for MARKET), quantities in steps; `listing` turns both into exact decimals."""
+
+    account: str
+    listing: Listing
+    order_id: int
+    client_id: str
+    side: Side
+    type: OrderType
+    tif: TimeInForce
+    ticks: int
+    steps: int
+    reduce_only: bool
+    created_ms: int
+    updated_ms: int
+    original_type: str
+    """The conditional type, for the child of a conditional order."""
+    close_position: bool = False
+    trigger_ticks: int = 0
+    working_type: str = "CONTRACT_PRICE"
+    price_protect: bool = False
+    stp: str = "EXPIRE_MAKER"
+    status: OrderStatus = OrderStatus.NEW
+    filled: int = 0
+    quote: Decimal = ZERO
+    """Sum of price x quantity of its fills."""
+    ahead: int = 0
+    """Steps displayed at its price before it came, and not traded since: they are served first."""
+
+    @property
+    def open_steps(self) -> int:
+        return self.steps - self.filled
+
+    @property
+    def price(self) -> Decimal:
+        return self.listing.price(self.ticks)
+
+    @property
+    def average_price(self) -> Decimal:
+        return self.quote / self.listing.quantity(self.filled) if self.filled else ZERO
+
+    def move(self, status: OrderStatus, now_ms: int) -> None:
+        """Change state. Raises InvariantBroken on a transition that cannot be."""
+        if status not in _NEXT.get(self.status, frozenset()):
+            raise InvariantBroken(f"order {self.order_id} cannot go from {self.status.value} to {status.value}")
+        self.status = status
+        self.updated_ms = now_ms
+
+    def fill(self, steps: int, price: Decimal, now_ms: int) -> None:
+        """Count one fill and move to the state that follows from it."""
+        if not 0 < steps <= self.open_steps:
+            raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {self.open_steps} are open")
+        self.filled += steps
+        self.quote += self.listing.quantity(steps) * price
+        self.move(OrderStatus.PARTIALLY_FILLED if self.open_steps else OrderStatus.FILLED, now_ms)
+
+
+class OrderStore:
+    """Open orders by symbol in order of arrival, and the most recent final ones for look-ups."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[tuple[int, int], Order] = {}
+        self._by_client: dict[tuple[str, int, str], Order] = {}
+        self._resting: dict[int, list[Order]] = {}
+        self._final: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._issued: dict[int, int] = {}
+
+    def next_id(self, symbol: int) -> int:
+        """A fresh order id: rising within a symbol, unique over all of them."""
+        self._issued[symbol] = self._issued.get(symbol, 0) + 1
+        base = _LARGE_BASE if symbol % 7 == 3 else 0
+        return base + (symbol + 1) * _SPACE + self._issued[symbol]
+
+    def add(self, order: Order) -> None:
+        self._by_id[order.listing.index, order.order_id] = order
+        self._by_client[order.account, order.listing.index, order.client_id] = order
+
+    def rest(self, order: Order) -> None:
+        """Put an order that waits in the book behind those that came before it."""
+        self._resting.setdefault(order.listing.index, []).append(order)
+
+    def settle(self, order: Order) -> None:
+        """Take an order that became final out of the book; it stays readable for a while."""
+        resting = self._resting.get(order.listing.index, [])
+        if order in resting:
+            resting.remove(order)
+            if not resting:
+                del self._resting[order.listing.index]
+        self._final[order.listing.index, order.order_id] = None
+        while len(self._final) > _KEPT_FINAL:
+            key, _ = self._final.popitem(last=False)
+            gone = self._by_id.pop(key)
+            by_client = (gone.account, gone.listing.index, gone.client_id)
+            if self._by_client.get(by_client) is gone:
+                del self._by_client[by_client]
+
+    def resting(self, symbol: int) -> list[Order]:
+        """Orders in the book of a symbol, first come first; a copy."""
+        return list(self._resting.get(symbol, ()))
+
+    def open_orders(self, account: str, symbol: int | None = None) -> list[Order]:
+        symbols = list(self._resting) if symbol is None else [symbol]
+        return [order for index in symbols for order in self._resting.get(index, ()) if order.account == account]
+
+    def open_client(self, account: str, client_id: str) -> Order | None:
+        """The open order of an account with this client id, on any symbol."""
+        return next((order for order in self.open_orders(account) if order.client_id == client_id), None)
+
+    def find(self, account: str, symbol: int, order_id: int | None, client_id: str | None) -> Order | None:
+        """By id where one is given, else the latest with that client id; open or final."""
+        if order_id is not None:
+            order = self._by_id.get((symbol, order_id))
+        else:
+            order = self._by_client.get((account, symbol, client_id or ""))
+        return order if order is not None and order.account == account else None
+
+    def all(self) -> list[Order]:
+        """Every order that is still known, oldest first."""
+        return list(self._by_id.values())
+
+    @property
+    def issued(self) -> dict[int, int]:
+        """How many ids each symbol has given out (state)."""
+        return self._issued

@@ -1,0 +1,66 @@
+"""The filters that an order passes before anything else looks at it, with the venue's codes. PROTOCOL.md §4.2."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from aegis.core.values import OrderType, Side
+from aegis.exchange.errors import Refusal
+from aegis.exchange.listing import Listing
+
+__all__ = ["check_percent_price", "check_tradable", "notional_allowed", "price_ticks", "quantity_steps"]
+
+
+def check_tradable(listing: Listing) -> None:
+    """Raises Refusal -4141 unless the contract trades."""
+    if listing.status != "TRADING":
+        raise Refusal(-4141)
+
+
+def price_ticks(listing: Listing, price: Decimal) -> int:
+    """PRICE_FILTER: the price in ticks. Raises Refusal -4013, -4002, -1111 or -4014."""
+    if price < listing.min_price:
+        raise Refusal(-4013)
+    if price > listing.max_price:
+        raise Refusal(-4002)
+    if _decimals(price) > listing.price_decimals:
+        raise Refusal(-1111)
+    if (price - listing.min_price) % listing.tick:
+        raise Refusal(-4014)
+    return listing.ticks(price)
+
+
+def quantity_steps(listing: Listing, quantity: Decimal, type: OrderType) -> int:
+    """LOT_SIZE, or MARKET_LOT_SIZE's maximum: the quantity in steps. Raises Refusal -4003..-4005, -1111 or -4023."""
+    if quantity <= 0:
+        raise Refusal(-4003)
+    if quantity < listing.min_qty:
+        raise Refusal(-4004)
+    if quantity > (listing.market_max_qty if type is OrderType.MARKET else listing.max_qty):
+        raise Refusal(-4005)
+    if _decimals(quantity) > listing.qty_decimals:
+        raise Refusal(-1111)
+    if quantity % listing.step:
+        raise Refusal(-4023)
+    return listing.steps(quantity)
+
+
+def check_percent_price(listing: Listing, side: Side, price: Decimal, mark: Decimal) -> None:
+    """PERCENT_PRICE, one-sided against mark. Raises Refusal -4016 or -4024."""
+    if side is Side.BUY and price > mark * listing.multiplier_up:
+        raise Refusal(-4016, f"{round(mark * listing.multiplier_up, listing.price_decimals):f}")
+    if side is Side.SELL and price < mark * listing.multiplier_down:
+        raise Refusal(-4024, f"{round(mark * listing.multiplier_down, listing.price_decimals):f}")
+
+
+def notional_allowed(listing: Listing, notional: Decimal) -> None:
+    """MIN_NOTIONAL; reduce-only orders are not asked. Raises Refusal -4164."""
+    if notional < listing.min_notional:
+        raise Refusal(-4164, f"{listing.min_notional:f}")
+
+
+def _decimals(value: Decimal) -> int:
+    """Digits after the point that mean something: 1.10 has one."""
+    exponent = value.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)  # parameters are finite
+    return max(0, -exponent)

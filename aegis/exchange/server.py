@@ -1,0 +1,231 @@
+"""The simulated exchange as a server: its parts put together, and the tasks that serve them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import attrs
+import msgspec
+import numpy as np
+import trio
+
+from aegis.core.errors import ConfigError
+from aegis.exchange.books import Books
+from aegis.exchange.connection import Connection
+from aegis.exchange.driver import Driver
+from aegis.exchange.history import History
+from aegis.exchange.ledger import Ledger
+from aegis.exchange.listing import Listing, synthetic_listings
+from aegis.exchange.market import Arrays
+from aegis.exchange.market_server import MarketHub
+from aegis.exchange.private_server import PrivateHub
+from aegis.exchange.rest_server import RestGateway, serve_rest
+from aegis.exchange.session import Hub, Session
+from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings
+from aegis.exchange.simulator import AccountSetup, Fees, Latency, Simulator
+from aegis.exchange.socket_server import bind_listener, serve_sockets
+from aegis.exchange.subscriptions import Endpoint, Route
+from aegis.exchange.synthetic import SyntheticSource
+from aegis.exchange.trade_server import TradeSession
+from aegis.runtime.clock import SystemClock
+
+__all__ = ["ACCOUNT", "STATE_FILE", "Exchange", "serve_exchange"]
+
+#: Id of the one account.
+ACCOUNT = "main"
+STATE_FILE = "exchange.npz"
+LEDGER_FILE = "ledger.jsonl"
+#: Member of the state file that holds everything that is no array, as JSON.
+_JSON = "exchange.json"
+_NS_PER_MS = 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Exchange:
+    """Market and trading side of one exchange, fresh or restored. Synchronous; the driver alone moves it."""
+
+    settings: ExchangeSettings
+    born_ns: int
+    listings: tuple[Listing, ...]
+    books: Books
+    history: History
+    simulator: Simulator
+    ledger: Ledger
+
+    @classmethod
+    def build(cls, settings: ExchangeSettings, now_ns: int) -> Exchange:
+        """Open the market at `now_ns`, or where the saved state ends.
+
+        Raises:
+            ConfigError: the saved state or the ledger is damaged, or belongs to other settings.
+        """
+        saved = _load(settings)
+        born_ns = now_ns if saved is None else int(saved[0]["born_ns"])
+        listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
+        source = SyntheticSource(
+            listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility
+        )
+        books = Books(listings, source, start_ns=born_ns)
+        history = History(listings, source.history() if saved is None else None, born_ns // _NS_PER_MS)
+        ledger = Ledger(_ledger_path(settings))
+        exchange = cls(
+            settings=settings, born_ns=born_ns, listings=listings, books=books, history=history, ledger=ledger,
+            simulator=_simulator(settings, books, history, listings, ledger),
+        )  # fmt: skip
+        if saved is not None:
+            exchange._restore(*saved)
+        return exchange
+
+    def _restore(self, values: dict[str, Any], arrays: Arrays) -> None:
+        try:
+            self.books.restore(arrays)
+            self.history.restore(arrays)
+            self.simulator.restore(values["simulator"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ConfigError(f"the saved exchange state is damaged: {error!r}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the state in one file that replaces the old one at once."""
+        values = {"born_ns": self.born_ns, "seed": self.settings.seed, "simulator": self.simulator.snapshot()}
+        arrays: Arrays = {**self.books.snapshot(), **self.history.snapshot()}
+        arrays[_JSON] = np.frombuffer(msgspec.json.encode(values), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+    def close(self, *, save: bool) -> None:
+        """Save where a state directory is set and `save` holds; close the ledger."""
+        if save and self.settings.state_dir is not None:
+            self.save(self.settings.state_dir / STATE_FILE)
+        self.ledger.close()
+
+
+def _ledger_path(settings: ExchangeSettings) -> Path | None:
+    if settings.ledger is None and settings.state_dir is not None:
+        return settings.state_dir / LEDGER_FILE  # a state means nothing without the ledger that it continues
+    return settings.ledger
+
+
+def _simulator(
+    settings: ExchangeSettings, books: Books, history: History, listings: tuple[Listing, ...], ledger: Ledger
+) -> Simulator:
+    account = AccountSetup(id=ACCOUNT, api_key=settings.api_key, secret=settings.api_secret, wallet=settings.wallet)
+    return Simulator(
+        books, history, listings,
+        accounts=[account],
+        fees=Fees(maker=settings.maker_fee, taker=settings.taker_fee),
+        latency=Latency(median_ms=settings.latency_median_ms, p99_ms=settings.latency_p99_ms),
+        ledger=ledger,
+        seed=settings.seed,
+        weight_limit=settings.weight_limit,
+    )  # fmt: skip
+
+
+def _load(settings: ExchangeSettings) -> tuple[dict[str, Any], Arrays] | None:
+    if settings.state_dir is None or not (path := settings.state_dir / STATE_FILE).exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: Arrays = {name: file[name] for name in file.files}
+        values = msgspec.json.decode(arrays.pop(_JSON).tobytes(), type=dict[str, Any])
+        if values["seed"] != settings.seed:
+            raise ConfigError(f"{path}: saved with seed {values['seed']}, started with {settings.seed}")
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: no saved exchange state ({error})") from None
+    return values, arrays
+
+
+async def serve_exchange(
+    settings: ExchangeSettings,
+    *,
+    clock: Callable[[], int] | None = None,
+    task_status: trio.TaskStatus[ExchangeAddresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run an exchange until cancelled; `started` gives its addresses and keys once everything listens.
+
+    On the way out its state is saved, if a state directory is set and no step of it failed half-way.
+
+    Args:
+        clock: venue time in ns since the epoch; the machine's wall clock by default.
+
+    Raises:
+        VenueUnavailable: a port is taken. ConfigError: see `Exchange.build`.
+    """
+    now_ns = clock if clock is not None else SystemClock().wall_ns
+    # Taken first: a port in use is known before anything expensive happens.
+    with (
+        bind_listener(settings.host, settings.rest_port) as rest,
+        bind_listener(settings.host, settings.socket_port) as sockets,
+    ):
+        exchange = await trio.to_thread.run_sync(Exchange.build, settings, now_ns())
+        market, private = MarketHub(exchange.books, exchange.listings), PrivateHub(exchange.simulator.account_of)
+        exchange.simulator.user_events = private.publish
+
+        def published(at_ns: int) -> None:
+            records = exchange.books.published()
+            exchange.history.apply(records, at_ns)
+            market.publish(records, at_ns)
+
+        driver = Driver(
+            clock=now_ns,
+            advance=exchange.simulator.advance,
+            next_ns=exchange.simulator.next_ns,
+            published=published,
+            start_ns=exchange.books.now_ns,
+            tick_s=settings.tick_ms / 1e3,
+        )
+        try:
+            await driver.catch_up()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(driver.run)
+                addresses = _addresses(settings, rest.getsockname()[1], sockets.getsockname()[1])
+                await nursery.start(serve_rest, RestGateway(exchange.simulator, driver.submit), rest)
+                serve = partial(_serve_connection, settings, exchange, driver, market, private)
+                await nursery.start(serve_sockets, sockets, settings.sockets, serve)
+                task_status.started(addresses)
+        finally:
+            exchange.close(save=driver.consistent)
+
+
+def _addresses(settings: ExchangeSettings, rest_port: int, socket_port: int) -> ExchangeAddresses:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return ExchangeAddresses(
+        rest=f"http://{host}:{rest_port}",
+        stream=f"ws://{host}:{socket_port}",
+        trade=f"ws://{host}:{socket_port}/ws-fapi/v1",
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        seed=settings.seed,
+        symbols=settings.symbols,
+    )
+
+
+async def _serve_connection(
+    settings: ExchangeSettings,
+    exchange: Exchange,
+    driver: Driver,
+    market: MarketHub,
+    private: PrivateHub,
+    connection: Connection,
+    endpoint: Endpoint,
+) -> None:
+    limits = settings.sockets
+    if endpoint.route is Route.TRADE:
+        await TradeSession(
+            connection, exchange.simulator, driver.submit, limits, rate_limits=endpoint.rate_limits
+        ).run()
+    else:
+        hub: Hub = private if endpoint.route is Route.PRIVATE else market
+        await Session(connection, endpoint, hub, limits).run()

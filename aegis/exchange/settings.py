@@ -1,0 +1,123 @@
+"""What a simulated exchange is told at start, and what it tells back when everything listens."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from aegis.core.errors import ConfigError
+
+__all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits"]
+
+
+def _between(low: float | Decimal, high: float | Decimal) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not low <= value <= high:  # also refuses NaN
+            raise ConfigError(f"exchange: {attribute.name} must be between {low} and {high}, not {value}")
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class SocketLimits:
+    """The venue's rules for every WebSocket (PROTOCOL 1.4), and our own bound for a client that never reads."""
+
+    ping_interval_s: float = attrs.field(default=180.0, validator=_between(0.01, 86_400))
+    pong_timeout_s: float = attrs.field(default=600.0, validator=_between(0.01, 86_400))
+    life_s: float = attrs.field(default=86_400.0, validator=_between(0.01, 864_000))
+    handshake_s: float = attrs.field(default=10.0, validator=_between(0.01, 600))
+    linger_s: float = attrs.field(default=1.0, validator=_between(0.0, 60))
+    streams: int = attrs.field(default=1024, validator=_between(1, 100_000))
+    messages_per_s: int = attrs.field(default=10, validator=_between(1, 100_000))
+    trade_control_frames_per_s: int = attrs.field(default=5, validator=_between(1, 100_000))
+    trade_in_flight: int = attrs.field(default=1_000, validator=_between(1, 100_000))
+    message_bytes: int = attrs.field(default=1 << 17, validator=_between(128, 1 << 26))
+    backlog_bytes: int = attrs.field(default=8 << 20, validator=_between(1 << 12, 1 << 30))
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeSettings:
+    """Everything that shapes a run of the simulated exchange. A wrong value raises ConfigError with its name.
+
+    `rate` is in public frames a second over all symbols; fees are fractions of notional; ports of 0 mean any free one.
+    Keys that are not given are made from the seed, so that a resumed run keeps them.
+    """
+
+    symbols: int = attrs.field(default=300, validator=_between(1, 1000))
+    seed: int = attrs.field(default=1, validator=_between(0, 2**63 - 1))
+    rate: float = attrs.field(default=6_000.0, validator=_between(1.0, 1_000_000.0))
+    volatility: float = attrs.field(default=1.0, validator=_between(0.0, 100.0))
+    latency_median_ms: float = attrs.field(default=30.0, validator=_between(0.0, 10_000.0))
+    latency_p99_ms: float = attrs.field(default=150.0, validator=_between(0.0, 60_000.0))
+    weight_limit: int = attrs.field(default=2_400, validator=_between(1, 1_000_000_000))
+    taker_fee: Decimal = attrs.field(default=Decimal("0.0005"), validator=_between(Decimal(0), Decimal("0.1")))
+    maker_fee: Decimal = attrs.field(default=Decimal("0.0002"), validator=_between(Decimal("-0.1"), Decimal("0.1")))
+    wallet: Decimal = attrs.field(default=Decimal(10_000), validator=_between(Decimal(0), Decimal(10) ** 12))
+    host: str = "127.0.0.1"
+    rest_port: int = attrs.field(default=0, validator=_between(0, 65_535))
+    socket_port: int = attrs.field(default=0, validator=_between(0, 65_535))
+    ledger: Path | None = None
+    state_dir: Path | None = None
+    api_key: str = attrs.field(default="", repr=False)
+    api_secret: str = attrs.field(default="", repr=False)
+    tick_ms: float = attrs.field(default=5.0, validator=_between(0.1, 1_000.0))
+    sockets: SocketLimits = attrs.field(factory=SocketLimits)
+
+    def __attrs_post_init__(self) -> None:
+        if self.latency_p99_ms < self.latency_median_ms:
+            raise ConfigError("exchange: latency_p99_ms must not be below latency_median_ms")
+        for name in ("api_key", "api_secret"):
+            if not getattr(self, name):
+                made = hashlib.sha512(f"aegis exchange {name} {self.seed}".encode()).hexdigest()[:64]
+                object.__setattr__(self, name, made)  # the one moment at which a frozen value may still be filled in
+
+    def to_json(self) -> str:
+        """Every setting but the keys, which follow from the seed: what a parent process hands to its exchange."""
+        hidden = attrs.filters.exclude(*(getattr(attrs.fields(type(self)), name) for name in ("api_key", "api_secret")))
+        return msgspec.json.encode(attrs.asdict(self, filter=hidden), enc_hook=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> ExchangeSettings:
+        """The inverse. Raises ConfigError."""
+        try:
+            return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
+        except (msgspec.DecodeError, TypeError) as error:
+            raise ConfigError(f"exchange settings: {error}") from None
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeAddresses:
+    """Where a running exchange listens and with which key: the `ready` line of its process.
+
+    `rest` is an http:// origin, `stream` a ws:// origin under which /public, /market and /private live, `trade` the
+    full URL of the trade socket.
+    """
+
+    rest: str
+    stream: str
+    trade: str
+    api_key: str
+    api_secret: str = attrs.field(repr=False)
+    seed: int
+    symbols: int
+
+    def to_json(self) -> bytes:
+        """One line, without its newline."""
+        return msgspec.json.encode({"event": "ready", **attrs.asdict(self)})
+
+    @classmethod
+    def from_json(cls, line: bytes) -> ExchangeAddresses:
+        """Read a ready line. Raises ValueError when it is something else."""
+        try:
+            fields = msgspec.json.decode(line, type=dict[str, str | int])
+            if fields.pop("event", None) != "ready":
+                raise ValueError("no ready line")
+            text = {name: str(fields.pop(name)) for name in ("rest", "stream", "trade", "api_key", "api_secret")}
+            return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")))
+        except (msgspec.DecodeError, KeyError) as error:
+            raise ValueError(f"no ready line: {error}") from None

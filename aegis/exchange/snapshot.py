@@ -1,0 +1,129 @@
+"""The order core's state as plain JSON values, and back."""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+from typing import Any
+
+import cattrs
+
+from aegis.core.errors import ConfigError
+from aegis.exchange.account import Position
+from aegis.exchange.conditional_order import AlgoOrder
+from aegis.exchange.core import Core
+from aegis.exchange.listing import Listing
+from aegis.exchange.orders import Order
+from aegis.exchange.state import Due, Fill, Income, TriggerDue, UserPush
+
+__all__ = ["load", "save"]
+
+VERSION = 1
+
+
+def save(core: Core) -> dict[str, Any]:
+    """Everything that outlives the process. Calls still on their way, and answers, do not: their sockets are gone."""
+    state = core.state
+    convert = _converter(core)
+    return {
+        "version": VERSION,
+        "ledger_seq": state.ledger.seq,
+        "symbols": [listing.symbol for listing in state.listings],
+        "accounts": {
+            account.id: {
+                "wallet": str(account.wallet),
+                "updated_ms": account.updated_ms,
+                "positions": convert.unstructure(list(account.positions.values())),
+            }
+            for account in state.accounts.values()
+        },
+        "orders": convert.unstructure(state.orders.all()),
+        "resting": [order.order_id for i in range(len(state.listings)) for order in state.orders.resting(i)],
+        "issued": {str(symbol): count for symbol, count in state.orders.issued.items()},
+        "algo_orders": convert.unstructure(core.conditional.all()),
+        "fills": convert.unstructure(list(state.fills)),
+        "incomes": convert.unstructure(list(state.incomes)),
+        "counters": dict(state.counters),
+        "last_push_ns": dict(state.last_push_ns),
+        "timetable": [[ns, *_due_out(due)] for ns, due in state.timetable.durable()],
+        "draws": state.draws.snapshot(),
+        "keys": core.keys.snapshot(),
+    }
+
+
+def load(core: Core, saved: dict[str, Any]) -> None:
+    """Take over what `save` gave, into a fresh core over the same listings and accounts.
+
+    Raises:
+        ConfigError: it belongs to another exchange, or the ledger knows more than it does.
+    """
+    state = core.state
+    if saved.get("version") != VERSION:
+        raise ConfigError(f"the saved exchange state has version {saved.get('version')}, not {VERSION}")
+    if saved["symbols"] != [listing.symbol for listing in state.listings]:
+        raise ConfigError("the saved exchange state was made with other symbols")
+    if set(saved["accounts"]) != set(state.accounts):
+        raise ConfigError("the saved exchange state was made with other accounts")
+    if saved["ledger_seq"] != state.ledger.seq:
+        raise ConfigError(
+            f"the saved exchange state ends at ledger entry {saved['ledger_seq']}, the ledger at {state.ledger.seq}"
+        )
+    convert = _converter(core)
+    for account_id, row in saved["accounts"].items():
+        account = state.accounts[account_id]
+        account.wallet = Decimal(row["wallet"])
+        account.updated_ms = row["updated_ms"]
+        positions = convert.structure(row["positions"], list[Position])
+        account.positions = {position.listing.index: position for position in positions}
+    resting = set(saved["resting"])
+    by_id = {order.order_id: order for order in convert.structure(saved["orders"], list[Order])}
+    for order in by_id.values():
+        state.orders.add(order)
+        if order.order_id not in resting:
+            state.orders.settle(order)
+    for order_id in saved["resting"]:
+        state.orders.rest(by_id[order_id])
+    state.orders.issued.update({int(symbol): count for symbol, count in saved["issued"].items()})
+    core.conditional.restore(convert.structure(saved["algo_orders"], list[AlgoOrder]))
+    state.fills = deque(convert.structure(saved["fills"], list[Fill]), state.fills.maxlen)
+    state.incomes = deque(convert.structure(saved["incomes"], list[Income]), state.incomes.maxlen)
+    state.counters = dict(saved["counters"])
+    state.last_push_ns = dict(saved["last_push_ns"])
+    state.timetable.clear()
+    for ns, kind, *values in saved["timetable"]:
+        state.timetable.add(ns, _due_in(kind, values))
+    state.draws.restore(saved["draws"])
+    core.keys.restore(saved["keys"])
+    core.upkeep.resume()
+    state.dirty.update(range(len(state.listings)))
+
+
+def _due_out(due: UserPush | TriggerDue | str) -> list[Any]:
+    if isinstance(due, UserPush):
+        return ["push", due.account, due.payload.decode()]
+    if isinstance(due, TriggerDue):
+        return ["trigger", due.algo_id]
+    return ["timer", due]
+
+
+def _due_in(kind: str, values: list[Any]) -> Due:
+    match kind:
+        case "push":
+            return UserPush(str(values[0]), str(values[1]).encode())
+        case "trigger":
+            return TriggerDue(int(values[0]))
+        case "timer":
+            return str(values[0])
+        case other:
+            raise ConfigError(f"the saved exchange state has an unknown timetable entry {other!r}")
+
+
+def _converter(core: Core) -> cattrs.Converter:
+    """attrs classes to JSON values and back; a listing is its index, a Decimal its text."""
+    convert = cattrs.Converter()
+    listings = core.state.listings
+    convert.register_unstructure_hook(Listing, lambda listing: listing.index)
+    convert.register_structure_hook(Listing, lambda index, _: listings[index])
+    convert.register_unstructure_hook(Decimal, str)
+    convert.register_structure_hook(Decimal, lambda text, _: Decimal(text))
+    return convert

@@ -1,0 +1,209 @@
+"""What the parts of the order core share: books, accounts, orders, the ledger, the outbox and the timetable."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import msgspec
+
+from aegis.core.values import Side
+from aegis.exchange.account import Account, Fees
+from aegis.exchange.books import Books
+from aegis.exchange.latency import LatencyStream
+from aegis.exchange.ledger import Ledger
+from aegis.exchange.listing import E8, Listing
+from aegis.exchange.orders import OrderStore
+from aegis.exchange.security import AccountSetup
+
+__all__ = ["Due", "Fill", "Income", "State", "Timetable", "TriggerDue", "UserPush"]
+
+_KEPT_FILLS = 100_000
+_KEPT_INCOME = 100_000
+
+
+@attrs.frozen(kw_only=True)
+class Fill:
+    """One of our accounts' trades. `trade_id` is unique within its symbol, also between fills of one public print."""
+
+    account: str
+    listing: Listing
+    order_id: int
+    client_id: str
+    trade_id: int
+    ms: int
+    side: Side
+    ticks: int
+    steps: int
+    maker: bool
+    commission: Decimal
+    realized: Decimal
+
+    @property
+    def price(self) -> Decimal:
+        return self.listing.price(self.ticks)
+
+    @property
+    def quantity(self) -> Decimal:
+        return self.listing.quantity(self.steps)
+
+
+@attrs.frozen(kw_only=True)
+class Income:
+    """One wallet movement, as GET /fapi/v1/income tells it."""
+
+    account: str
+    symbol: str
+    type: str
+    amount: Decimal
+    ms: int
+    id: int
+    trade_id: str
+
+
+@attrs.frozen
+class UserPush:
+    """A user event on its way to the account's sockets."""
+
+    account: str
+    payload: bytes
+
+
+@attrs.frozen
+class TriggerDue:
+    """A conditional order whose price was reached gets to the matching engine."""
+
+    algo_id: int
+
+
+#: Something to be done at a time: a call (dies with the process) or a value that a saved state keeps.
+Due = Callable[[], None] | UserPush | TriggerDue | str
+
+
+class Timetable:
+    """What is to happen when; same time, same order as it was put in."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Due]] = []
+        self._count = 0
+
+    def add(self, ns: int, due: Due) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (ns, self._count, due))
+
+    @property
+    def next_ns(self) -> int | None:
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self) -> Due:
+        return heapq.heappop(self._heap)[2]
+
+    def durable(self) -> list[tuple[int, UserPush | TriggerDue | str]]:
+        """What outlives the process, in order."""
+        return [(ns, due) for ns, _, due in sorted(self._heap, key=lambda row: row[:2]) if not callable(due)]
+
+    def clear(self) -> None:
+        self._heap.clear()
+
+
+class State:
+    """Shared by matching, conditional orders, margin keeping and the API; holds no rule of its own."""
+
+    def __init__(
+        self,
+        books: Books,
+        listings: Sequence[Listing],
+        accounts: Sequence[AccountSetup],
+        *,
+        fees: Fees,
+        ledger: Ledger,
+        draws: LatencyStream,
+    ) -> None:
+        self.books = books
+        self.listings = tuple(listings)
+        self.by_symbol = {listing.symbol: listing for listing in listings}
+        self.accounts = {setup.id: Account(setup) for setup in accounts}
+        self.fees = fees
+        self.ledger = ledger
+        self.draws = draws
+        self.orders = OrderStore()
+        self.timetable = Timetable()
+        self.fills: deque[Fill] = deque(maxlen=_KEPT_FILLS)
+        self.incomes: deque[Income] = deque(maxlen=_KEPT_INCOME)
+        self.counters: dict[str, int] = {}
+        self.prints: list[tuple[int, int]] = []
+        """(symbol, ticks) of prints that our own orders made in this step: conditional orders look at them."""
+        self.dirty: set[int] = set()
+        """Symbols whose watched bounds must be set anew."""
+        self._outbox: list[tuple[str, str, dict[str, Any]]] = []
+        self.last_push_ns: dict[str, int] = {}
+
+    # -- time and prices ---------------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        return self.books.now_ns
+
+    @property
+    def now_ms(self) -> int:
+        return self.books.now_ns // 1_000_000
+
+    def mark(self, listing: Listing) -> Decimal:
+        """Mark price."""
+        return Decimal(int(self.books.mark_e8[listing.index])) / E8
+
+    def last(self, listing: Listing) -> Decimal:
+        """Last traded price."""
+        return listing.price(int(self.books.last[listing.index]))
+
+    def count(self, name: str) -> int:
+        """Next number, from 1, of a counter that survives restarts."""
+        self.counters[name] = self.counters.get(name, 0) + 1
+        return self.counters[name]
+
+    # -- money -------------------------------------------------------------------------------------------------------
+
+    def book_income(self, account: Account, symbol: str, reason: str, amount: Decimal, trade_id: int = 0) -> None:
+        """Record a movement in ledger and income, `account.wallet` being what it is after it."""
+        fields = {"account": account.id, "symbol": symbol, "reason": reason, "amount": f"{amount:f}"}
+        self.ledger.write(self.now_ns, "balance", {**fields, "wallet": f"{account.wallet:f}"})
+        self.incomes.append(
+            Income(
+                account=account.id,
+                symbol=symbol,
+                type=reason,
+                amount=amount,
+                ms=self.now_ms,
+                id=self.count("income"),
+                trade_id=str(trade_id) if trade_id else "",
+            )
+        )
+
+    # -- user events -------------------------------------------------------------------------------------------------
+
+    def tell(self, account: str, event: dict[str, Any]) -> None:
+        """Queue a user event; it leaves at the end of the step."""
+        self._outbox.append((account, str(event["e"]), event))
+
+    def flush_events(self) -> None:
+        """Send what this step queued: one latency an account, kinds in random relative order, each kind in its own.
+
+        One account's events travel on one connection, so a later step's never overtake an earlier one's.
+        """
+        by_account: dict[str, dict[str, deque[dict[str, Any]]]] = {}
+        for account, kind, event in self._outbox:
+            by_account.setdefault(account, {}).setdefault(kind, deque()).append(event)
+        self._outbox.clear()
+        for account, kinds in by_account.items():
+            at_ns = max(self.now_ns + self.draws.draw_ns(), self.last_push_ns.get(account, 0))
+            self.last_push_ns[account] = at_ns
+            while kinds:
+                names = list(kinds)
+                name = names[self.draws.below(len(names)) if len(names) > 1 else 0]
+                self.timetable.add(at_ns, UserPush(account, msgspec.json.encode(kinds[name].popleft())))
+                if not kinds[name]:
+                    del kinds[name]

@@ -1,0 +1,170 @@
+"""Fair value gaps: how zones open, merge, live and end. Definitions are in `kernels/smc.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aegis.kernels.compile import kernel
+from aegis.kernels.indicators import true_range
+from aegis.kernels.smc_events import (
+    FVG,
+    FVG_EXPIRED,
+    FVG_FILLED,
+    FVG_INVERTED,
+    FVG_MERGE,
+    FVG_MID,
+    FVG_TOUCHED,
+    PHASE_FILLED,
+    PHASE_FRESH,
+    PHASE_MID,
+    PHASE_TOUCHED,
+    Context,
+    emit,
+)
+from aegis.kernels.state import Records
+
+__all__ = ["age_zones", "mean_range", "open_gap"]
+
+
+@kernel(bare=True)
+def mean_range(ring: Records, index: int, n: int) -> float:
+    """Mean true range of the n bars that end with bar `index`."""
+    mask = len(ring) - 1
+    total = 0.0
+    previous = ring[(index - n) & mask]["close"]
+    for j in range(index - n + 1, index + 1):
+        bar = ring[j & mask]
+        total += true_range(bar["high"], bar["low"], previous)
+        previous = bar["close"]
+    return total / n
+
+
+@kernel(bare=True)
+def _drop(zones: Records, structure: np.void, k: int) -> None:
+    """Remove zone k; the others keep their order."""
+    last = structure["zones"] - 1
+    for j in range(k, last):
+        zones[j] = zones[j + 1]
+    zone = zones[last]
+    zone["id"] = 0
+    zone["direction"] = 0
+    zone["origin"] = 0
+    zone["known"] = 0
+    zone["formed"] = 0
+    zone["phase"] = 0
+    zone["top"] = 0.0
+    zone["bottom"] = 0.0
+    zone["scale"] = 0.0
+    structure["zones"] = last
+
+
+@kernel(bare=True)
+def _zone_event(events: Records, n: int, context: Context, kind: int, zone: np.void) -> int:
+    return emit(
+        events,
+        n,
+        context,
+        kind,
+        zone["direction"],
+        zone["id"],
+        zone["origin"],
+        zone["formed"],
+        zone["top"],
+        zone["bottom"],
+    )
+
+
+@kernel(bare=True)
+def _live(zone: np.void, bar: np.void, events: Records, n: int, context: Context) -> int:
+    """Advance a zone's phase with one more bar, its end excepted."""
+    d = zone["direction"]
+    if d > 0:
+        near, far, probe = zone["top"], zone["bottom"], bar["low"]
+    else:
+        near, far, probe = zone["bottom"], zone["top"], bar["high"]
+    phase = zone["phase"]
+    if phase < PHASE_TOUCHED and d * (probe - near) <= 0.0:
+        phase = PHASE_TOUCHED
+        n = _zone_event(events, n, context, FVG_TOUCHED, zone)
+    if phase == PHASE_TOUCHED and d * (probe - (near + far) * 0.5) <= 0.0:
+        phase = PHASE_MID
+        n = _zone_event(events, n, context, FVG_MID, zone)
+    if phase == PHASE_MID and d * (probe - far) <= 0.0:
+        phase = PHASE_FILLED
+        n = _zone_event(events, n, context, FVG_FILLED, zone)
+    zone["phase"] = phase
+    return n
+
+
+@kernel(bare=True)
+def age_zones(
+    structure: np.void, zones: Records, bar: np.void, max_age: int, events: Records, n: int, context: Context
+) -> int:
+    """Life cycle of every zone known before this bar."""
+    k = 0
+    while k < structure["zones"]:
+        zone = zones[k]
+        n = _live(zone, bar, events, n, context)
+        d = zone["direction"]
+        far = zone["bottom"] if d > 0 else zone["top"]
+        if d * (bar["close"] - far) < 0.0:
+            n = _zone_event(events, n, context, FVG_INVERTED, zone)
+            _drop(zones, structure, k)
+        elif context[3] - zone["known"] >= max_age:
+            n = _zone_event(events, n, context, FVG_EXPIRED, zone)
+            _drop(zones, structure, k)
+        else:
+            k += 1
+    return n
+
+
+@kernel(bare=True)
+def _merge(zone: np.void, top: float, bottom: float, index: int) -> None:
+    """Widen a zone to the union; a near edge that moved has not been touched yet."""
+    moved = top > zone["top"] if zone["direction"] > 0 else bottom < zone["bottom"]
+    if moved:
+        zone["phase"] = PHASE_FRESH
+    zone["top"] = max(zone["top"], top)
+    zone["bottom"] = min(zone["bottom"], bottom)
+    zone["formed"] = index
+
+
+@kernel(bare=True)
+def open_gap(
+    structure: np.void, zones: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
+) -> int:
+    """A gap between the bars around the last but one opens a zone or widens the one that opened a bar ago."""
+    index = ctx[3]
+    mask = len(ring) - 1
+    first, middle, last = ring[(index - 2) & mask], ring[(index - 1) & mask], ring[index & mask]
+    if first["high"] < last["low"] and middle["close"] > middle["open"]:
+        d, top, bottom = 1, last["low"], first["high"]
+    elif first["low"] > last["high"] and middle["close"] < middle["open"]:
+        d, top, bottom = -1, first["low"], last["high"]
+    else:
+        return n
+    scale = mean_range(ring, index, p["atr_period"])
+    if top - bottom < p["min_gap_atr"] * scale:
+        return n
+    count = structure["zones"]
+    if count > 0:
+        zone = zones[count - 1]
+        if zone["formed"] == index - 1 and zone["direction"] == d and zone["phase"] < PHASE_FILLED:
+            _merge(zone, top, bottom, index)
+            return emit(events, n, ctx, FVG_MERGE, d, zone["id"], index - 1, index, zone["top"], zone["bottom"])
+    if count == len(zones):
+        n = _zone_event(events, n, ctx, FVG_EXPIRED, zones[0])
+        _drop(zones, structure, 0)
+        count -= 1
+    zone = zones[count]
+    zone["id"] = (index - 1) * 4 + (2 if d > 0 else 3)
+    zone["direction"] = d
+    zone["origin"] = index - 1
+    zone["known"] = index
+    zone["formed"] = index
+    zone["phase"] = PHASE_FRESH
+    zone["top"] = top
+    zone["bottom"] = bottom
+    zone["scale"] = scale
+    structure["zones"] = count + 1
+    return _zone_event(events, n, ctx, FVG, zone)

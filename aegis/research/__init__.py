@@ -1,0 +1,1 @@
+"""The same engine on another clock: recordings and replay."""

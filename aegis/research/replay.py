@@ -1,0 +1,109 @@
+"""`aegis replay`: recorded frames through the engine's own tasks, on the data's clock, with simulated fills.
+
+A recording of ours holds every input of the run that made it: replaying it takes those inputs, fills included, and must
+come to the same signals and decisions (`replay_inputs.py`). Bare frames hold only the market: a simulated exchange in
+this process fills the orders from the recorded prices (here).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from aegis import config as configs
+from aegis.config import Config
+from aegis.core.errors import AegisError, ConfigError
+from aegis.engine import journal_format
+from aegis.engine.account_files import journal_of
+from aegis.engine.journal import Journal
+from aegis.engine.summary import Summary
+from aegis.research.frames_run import FramesRun
+from aegis.research.lines import read_lines
+from aegis.research.replay_inputs import compare, replay_inputs
+from aegis.runtime.clock import run_virtual
+from aegis.runtime.warm import warm
+
+__all__ = ["ReplayOptions", "replay"]
+
+Say = Callable[[str], None]
+
+#: A recording brings no history: its own first bars must do, and the summary says so.
+_WARMUP_BARS = 20
+
+
+@attrs.frozen(kw_only=True)
+class ReplayOptions:
+    """What the command line gives."""
+
+    config_name: str | None = None
+    base_bar: str | None = None
+    compare: str | None = None
+    home: Path | None = None
+
+
+def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary:
+    """Replay one recording directory, or bare files in order. Raises ConfigError or RecordingError in one line."""
+    paths = [Path(name) for name in files]
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file or directory")
+    trio.run(_warm, say)
+    with tempfile.TemporaryDirectory(prefix="aegis-replay-") as scratch:
+        journal = Path(scratch) / "replay.journal"
+        if any(path.is_dir() for path in paths):
+            if len(paths) > 1:
+                raise ConfigError("a recording directory is replayed by itself")
+            summary = replay_inputs(paths[0], journal, say=say)
+        else:
+            summary = _replay_frames(paths, options, journal, say)
+        sections = {**summary.sections, "digest": {"sha256": journal_format.digest(journal)}}
+        differences = summary.differences
+        if options.compare is not None:
+            found = compare(journal_of(options.home, options.compare), journal)
+            sections["compare"] = {"run": options.compare, "first_difference": found or "none"}
+            differences = (*differences, f"decisions differ: {found}") if found else differences
+    return attrs.evolve(summary, sections=sections, differences=differences)
+
+
+async def _warm(say: Say) -> None:
+    await warm(lambda step: None if step.cached else say(f"compiling kernels {step.done}/{step.total}: {step.name}"))
+
+
+def replay_config(options: ReplayOptions) -> Config:
+    """The config of a replay of bare frames: a preset or file, with what the data forces upon it."""
+    config = configs.load(options.config_name or "sim")
+    bars = config.bars
+    if options.base_bar is not None:
+        bars = _with_base(bars, options.base_bar)
+    return attrs.evolve(config, bars=bars)
+
+
+def _with_base(bars: Any, base: str) -> Any:
+    """Another base bar; the structure keeps its multiple."""
+    try:
+        multiple = configs.duration_ms(bars.structure) // configs.duration_ms(bars.base)
+        structure = configs.duration_text(configs.duration_ms(base) * multiple)
+        return attrs.evolve(bars, base=base, structure=structure)
+    except ValueError as error:
+        raise ConfigError(f"--base-bar: {error}") from None
+
+
+def _replay_frames(paths: Sequence[Path], options: ReplayOptions, journal_path: Path, say: Say) -> Summary:
+    config = replay_config(options)
+    head = [line for line in islice(read_lines(paths), 20_000)]
+    run = FramesRun(config, paths, head, warmup_bars=_WARMUP_BARS, say=say)
+    journal = Journal.create(
+        journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns
+    )
+    try:
+        return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=config.seed)
+    except AegisError:
+        raise
+    finally:
+        journal.close()

@@ -1,0 +1,164 @@
+"""A recording of ours, input by input, into a fresh engine: no tasks, no clock, no venue, the same decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import msgspec
+
+from aegis import config as configs
+from aegis.config import Config
+from aegis.core.errors import InvariantBroken
+from aegis.core.messages import AlgoRequest, OrderRequest
+from aegis.core.values import ClientId
+from aegis.engine import journal_format
+from aegis.engine.analysis import Analysis, Job
+from aegis.engine.build import Market, build_machine
+from aegis.engine.inputs import InputKind, NoTap, decode_command, decode_outcome, decode_seed
+from aegis.engine.journal import Journal
+from aegis.engine.machine import Machine
+from aegis.engine.observe import Observer
+from aegis.engine.summary import Summary, summarize
+from aegis.research.recording import Input, RecordingError, read_header, read_recording
+from aegis.research.tap import Start
+from aegis.runtime.metrics import Metrics
+from aegis.venue.inbox import Inbox
+
+__all__ = ["compare", "replay_inputs"]
+
+_PROGRESS = 50_000
+#: What `compare` looks at: what was seen and what was decided.
+_COMPARED = ("decision", "plan", "intent", "trade")
+
+
+def replay_inputs(directory: Path, journal_path: Path, *, say: Callable[[str], None]) -> Summary:
+    """Take every input of a recording. Raises RecordingError in one line where it is damaged."""
+    header = read_header(directory)
+    config = configs.loads(header.config_toml, f"{directory}: recorded config")
+    inputs = read_recording(directory)
+    first = next(inputs, None)
+    if first is None or first.kind is not InputKind.SNAPSHOT:
+        raise RecordingError(directory, 0, "the recording does not begin with its market")
+    try:
+        start = msgspec.json.decode(first.payload, type=Start)
+    except msgspec.DecodeError as error:
+        raise RecordingError(directory, 0, f"the recording's market: {error}") from None
+    journal = Journal.create(
+        journal_path, run=header.run, config_hash=configs.decision_hash(config), at_ns=first.now_ns
+    )
+    try:
+        player = _Player(config, start, header.run, first.now_ns, journal)
+        for count, one in enumerate(inputs, start=1):
+            player.take(one)
+            if count % _PROGRESS == 0:
+                say(f"{count:,} inputs, {(one.now_ns - first.now_ns) / 1e9:,.0f} s of data")
+        return player.summary(directory)
+    finally:
+        journal.close()
+
+
+class _Player:
+    """The machine, and the analysis job that is in flight between ANALYSE and RESULT."""
+
+    def __init__(self, config: Config, start: Start, run: str, start_ns: int, journal: Journal) -> None:
+        self.config, self.start_ns, self.now_ns, self.count = config, start_ns, start_ns, 0
+        market: Market = start.market
+        self.machine: Machine = build_machine(
+            config, market, start.channels(),
+            run=run, start_ns=start_ns, scribe=journal, tap=NoTap(),
+            send=lambda approved: None, lane_full=lambda: False, on_reseed=lambda symbols: None,
+        )  # fmt: skip
+        self.machine.on_hits = self._decide_hits
+        self._job: Job | None = None
+
+    def take(self, one: Input) -> None:
+        """One input, as the live run took it; a broken invariant halts here as it did there."""
+        self.now_ns = one.now_ns
+        self.count += 1
+        try:
+            self._dispatch(one)
+        except InvariantBroken as error:
+            self.machine.halt(str(error), one.now_ns)
+
+    def _decide_hits(self, now_ns: int) -> None:
+        try:
+            self.machine.decide_hits(now_ns)
+        except InvariantBroken as error:
+            self.machine.halt(str(error), now_ns)
+
+    def _dispatch(self, one: Input) -> None:
+        machine, now_ns, payload = self.machine, one.now_ns, one.payload
+        match one.kind:
+            case InputKind.READ:
+                machine.channels[one.channel].inbox.extend(payload)
+                machine.read(one.channel, len(payload), now_ns)
+            case InputKind.BOUNDARY:
+                machine.boundary(now_ns)
+            case InputKind.ANALYSE:
+                self._job = machine.analyse(now_ns)
+            case InputKind.RESULT:
+                self._result(payload == b"\1", now_ns)
+            case InputKind.PRIVATE:
+                machine.private(payload, now_ns)
+            case InputKind.OUTCOME:
+                machine.outcome(decode_outcome(payload, self._request_of), now_ns)
+            case InputKind.TIMER:
+                machine.timer(now_ns)
+            case InputKind.SEED:
+                symbol, base, higher = decode_seed(payload)
+                machine.seed(symbol, base, higher, now_ns)
+            case InputKind.CONNECTION:
+                machine.connection(one.channel, Inbox() if payload == b"\1" else None, now_ns)
+            case InputKind.COMMAND:
+                machine.command(decode_command(payload), now_ns)
+            case InputKind.SNAPSHOT:
+                what, answer = msgspec.json.decode(payload, type=tuple[str, msgspec.Raw])
+                machine.answer(what, bytes(answer), now_ns)
+            case InputKind.SLICE:
+                machine.slice(now_ns)
+            case InputKind.HEADER | InputKind.END:
+                return
+
+    def _result(self, done: bool, now_ns: int) -> None:
+        job, self._job = self._job, None
+        assert job is not None, "a result follows its job"
+        spare, behind, job = self.machine.analysis.begin(job)
+        self.machine.result(Analysis.compute(spare, behind, job) if done else None, now_ns)
+
+    def _request_of(self, cid: ClientId) -> OrderRequest | AlgoRequest:
+        order = self.machine.decision.desk.store.get(cid)
+        if order is None:
+            raise InvariantBroken(f"the recording has an outcome of {cid}, which this replay never sent")
+        return order.request
+
+    def summary(self, directory: Path) -> Summary:
+        observer = Observer(
+            machine=self.machine, metrics=Metrics(), venue_ns=lambda: self.now_ns, run="replay", mode="replay",
+            phase=lambda: "REPLAY", started_ns=self.start_ns,
+        )  # fmt: skip
+        return summarize(
+            self.machine, observer, self.now_ns,
+            run={"mode": "replay", "files": [str(directory)], "inputs": self.count,
+                 "data_seconds": round((self.now_ns - self.start_ns) / 1e9, 3)},
+            fill_model="the fills of the recorded run",
+            synthetic=self.config.mode == "sim",
+            differences=None,
+        )  # fmt: skip
+
+
+def compare(live: Path, replayed: Path) -> str:
+    """The first difference between the signals and decisions of two journals, in words; "" where there is none."""
+    for number, (one, other) in enumerate(zip_longest(_decisions(live), _decisions(replayed)), start=1):
+        if one != other:
+            return f"record {number}: live {_short(one)}, replay {_short(other)}"
+    return ""
+
+
+def _decisions(path: Path) -> Iterator[tuple[str, object]]:
+    return ((record.kind, record.data) for record in journal_format.read(path) if record.kind in _COMPARED)
+
+
+def _short(record: tuple[str, object] | None) -> str:
+    return "nothing" if record is None else f"{record[0]} {msgspec.json.encode(record[1]).decode()[:300]}"

@@ -1,0 +1,1 @@
+"""Trio plumbing that knows no trading."""

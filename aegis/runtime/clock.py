@@ -1,0 +1,135 @@
+"""The only place that reads a clock or makes randomness. Everything else is handed a `Clock` or a seeded generator.
+
+Two clocks: `monotonic_ns` for every timeout, and the wall, corrected by the measured offset of the venue, for
+signatures and records. A virtual clock jumps whenever every task is blocked, so it must never meet a worker thread or a
+real socket: neither counts as activity, and the time would run away from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import trio
+import trio.testing
+
+__all__ = [
+    "Clock",
+    "SystemClock",
+    "VirtualClock",
+    "deterministic_scheduling",
+    "fresh_seed",
+    "random_bytes",
+    "run_virtual",
+    "seeded_random",
+]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Clock(Protocol):
+    """What the engine may ask about time. `offset_ns` is venue time minus local time; the feed of `/time` sets it."""
+
+    offset_ns: int
+
+    def wall_ns(self) -> int:
+        """Unix time of this machine, nanoseconds. It may jump."""
+        ...
+
+    def venue_ns(self) -> int:
+        """Unix time as the venue sees it: `wall_ns() + offset_ns`."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since some moment; never goes back, never jumps with the wall."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def __init__(self) -> None:
+        self.offset_ns = 0
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def venue_ns(self) -> int:
+        return time.time_ns() + self.offset_ns
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+class VirtualClock:
+    """Time that passes only when every task is blocked, and then at once.
+
+    Args:
+        epoch_ns: Unix time at which `trio_clock` shows 0.
+        trio_clock: the clock that Trio runs on; tests pass their `autojump_clock`.
+    """
+
+    def __init__(self, epoch_ns: int, trio_clock: trio.testing.MockClock | None = None) -> None:
+        self.trio_clock = trio_clock if trio_clock is not None else trio.testing.MockClock(autojump_threshold=0)
+        self.epoch_ns = epoch_ns
+        self.offset_ns = 0
+
+    def wall_ns(self) -> int:
+        return self.epoch_ns + self.monotonic_ns()
+
+    def venue_ns(self) -> int:
+        return self.wall_ns() + self.offset_ns
+
+    def monotonic_ns(self) -> int:
+        return round(self.trio_clock.current_time() * 1e9)
+
+
+@contextmanager
+def deterministic_scheduling(seed: int) -> Iterator[None]:
+    """Fix the order in which Trio runs tasks that are ready together: same seed, same order.
+
+    Trio has no public way: it seeds the private names below under Hypothesis, and so do we. A Trio without them raises
+    RuntimeError instead of giving runs that only look reproducible.
+    """
+    scheduler = trio._core._run
+    generator = getattr(scheduler, "_r", None)
+    switch = getattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", None)
+    if generator is None or switch is None:
+        raise RuntimeError(f"trio {trio.__version__} cannot schedule deterministically: use a version pyproject allows")
+    state = generator.getstate()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    generator.seed(seed)
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
+        generator.setstate(state)
+
+
+def run_virtual(body: Callable[[VirtualClock, *Ts], Awaitable[T]], *args: *Ts, epoch_ns: int, seed: int) -> T:
+    """Run `body(clock, *args)` as a whole Trio program on a virtual clock with fixed scheduling; return its result."""
+    clock = VirtualClock(epoch_ns)
+    with deterministic_scheduling(seed):
+        return trio.run(body, clock, *args, clock=clock.trio_clock, strict_exception_groups=True)
+
+
+def seeded_random(seed: int, *names: str) -> random.Random:
+    """A generator for one purpose; draws of one purpose never shift those of another, nor do versions of Python."""
+    digest = hashlib.sha256("\0".join((str(seed), *names)).encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))  # noqa: S311 - simulation and jitter, not secrets
+
+
+def fresh_seed() -> int:
+    """A seed of a run that was given none, below 2**31; the run writes it down."""
+    return secrets.randbelow(2**31)
+
+
+def random_bytes(size: int) -> bytes:
+    """Bytes that nobody can predict, for WebSocket keys and masks: they decide nothing, so no seed governs them."""
+    return secrets.token_bytes(size)

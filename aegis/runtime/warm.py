@@ -1,0 +1,68 @@
+"""Compile every kernel before the engine starts, with progress, and then forbid compilation for good.
+
+Compiling while trading would hold the compiler lock and the GIL for seconds. A kernel that is called later with a type
+its example did not name raises TypeError at that call instead of compiling silently.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numba
+import trio
+
+import aegis.kernels
+from aegis.kernels.compile import REGISTRY
+
+__all__ = ["WarmProgress", "load_kernels", "warm"]
+
+
+@attrs.frozen(kw_only=True)
+class WarmProgress:
+    """`done` of `total` kernels are ready; `name` took `seconds`, or came from the cache."""
+
+    done: int
+    total: int
+    name: str
+    seconds: float
+    cached: bool
+
+
+def load_kernels() -> None:
+    """Import every kernel module, so that the registry is whole whoever asks."""
+    for module in pkgutil.iter_modules(aegis.kernels.__path__):
+        importlib.import_module(f"aegis.kernels.{module.name}")
+
+
+def _compile(dispatcher: Any, example: Callable[[], tuple[Any, ...]]) -> bool:
+    """Compile for the types of the example; True where the machine code came from the cache."""
+    hits = sum(dispatcher.stats.cache_hits.values())
+    dispatcher.compile(tuple(numba.typeof(argument) for argument in example()))
+    return bool(sum(dispatcher.stats.cache_hits.values()) > hits)
+
+
+async def warm(
+    progress: Callable[[WarmProgress], None],
+    registry: list[tuple[Any, Callable[[], tuple[Any, ...]]]] | None = None,
+) -> int:
+    """Compile the registry in a worker thread, so that the loop stays alive; returns the number of kernels.
+
+    Nothing to do where numba is disabled. Cancellation: the kernel being compiled ends in its thread.
+    """
+    if registry is None:
+        load_kernels()
+        registry = REGISTRY
+    kernels = [entry for entry in registry if hasattr(entry[0], "disable_compile")]
+    for done, (dispatcher, example) in enumerate(kernels, start=1):
+        begin = trio.current_time()
+        cached = await trio.to_thread.run_sync(_compile, dispatcher, example, abandon_on_cancel=True)
+        name = dispatcher.py_func.__qualname__
+        seconds = trio.current_time() - begin
+        progress(WarmProgress(done=done, total=len(kernels), name=name, seconds=seconds, cached=cached))
+    for dispatcher, _ in kernels:
+        dispatcher.disable_compile()
+    return len(kernels)

@@ -1,0 +1,1 @@
+"""How Binance is spoken to."""

@@ -1,0 +1,141 @@
+"""Money and positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aegis.core.errors import InvariantBroken
+from aegis.core.messages import AccountUpdate, BalanceChange
+from aegis.core.portfolio import Difference, Portfolio, Position
+from aegis.core.values import Side, SymbolName
+from tests.support.core_cases import BTC, D, make_fill
+
+ETH = SymbolName("ETHUSDT")
+
+
+def account_update(reason: str, change: str, wallet: str = "0", asset: str = "USDT", **changes: Any) -> AccountUpdate:
+    balance = BalanceChange(asset=asset, wallet=D(wallet), cross_wallet=D(0), change=D(change))
+    fields: dict[str, Any] = {
+        "event_ms": 1,
+        "transaction_ms": 1,
+        "reason": reason,
+        "balances": (balance,),
+        "positions": (),
+        "symbol": None,
+    }
+    return AccountUpdate(**{**fields, **changes})
+
+
+def test_a_round_trip_realises_profit_less_fees() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    opened = book.apply_fill(make_fill(Side.BUY, "2", "100", 1, commission=D("0.1")), 1)
+    assert opened is not None
+    assert opened.after == Position(amount=D(2), entry_price=D(100))
+    book.mark(BTC, D(110), 2)
+    assert (book.unrealized, book.equity) == (D(20), D("1019.9"))
+    booked = book.apply_fill(make_fill(Side.SELL, "2", "110", 2, realized=D(20), commission=D("0.11")), 3)
+    assert booked is not None
+    assert (booked.realized, booked.expected, booked.after) == (D(20), D(20), Position())
+    assert (book.wallet, book.equity, book.mismatches) == (D("1019.79"), D("1019.79"), 0)
+    assert book.positions == {}
+
+
+def test_the_entry_price_is_the_weighted_mean_of_adds_and_a_flip_starts_anew() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    book.apply_fill(make_fill(Side.SELL, "1", "100", 1), 1)
+    book.apply_fill(make_fill(Side.SELL, "3", "104", 2), 2)
+    assert book.position(BTC) == Position(amount=D(-4), entry_price=D(103))
+    book.apply_fill(make_fill(Side.BUY, "1", "101", 3, realized=D(2)), 3)
+    assert book.position(BTC) == Position(amount=D(-3), entry_price=D(103))
+    book.apply_fill(make_fill(Side.BUY, "5", "100", 4, realized=D(9)), 4)
+    assert book.position(BTC) == Position(amount=D(2), entry_price=D(100))
+    assert (book.realized, book.mismatches) == (D(11), 0)
+
+
+def test_the_venues_realised_profit_is_the_truth_and_a_difference_is_counted() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    book.apply_fill(make_fill(Side.BUY, "1", "100", 1), 1)
+    book.apply_fill(make_fill(Side.SELL, "1", "110", 2, realized=D("9.5")), 2)
+    assert (book.realized, book.mismatches) == (D("9.5"), 1)
+
+
+def test_a_trade_is_booked_once_and_only_with_its_fee() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    fill = make_fill(Side.BUY, "1", "100", 1)
+    assert book.apply_fill(fill, 1) is not None
+    assert book.apply_fill(fill, 2) is None
+    assert book.apply_fill(make_fill(Side.BUY, "1", "100", 1, symbol=ETH), 3) is not None
+    assert book.duplicates == 1
+    with pytest.raises(InvariantBroken, match="no fee"):
+        book.apply_fill(make_fill(Side.BUY, "1", "100", 9, commission=None, realized=None), 4)
+
+
+def test_funding_transfers_and_foreign_fees_are_kept_apart() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    funding = account_update("FUNDING_FEE", "-1.5", "998.5", symbol=BTC)
+    book.apply_account(funding, 1)
+    book.apply_account(funding, 2)
+    book.apply_account(account_update("DEPOSIT", "100", "1098.5"), 3)
+    book.apply_account(account_update("DEPOSIT", "7", asset="BNB"), 4)
+    book.apply_fill(make_fill(Side.BUY, "1", "100", 1, commission=D("0.01"), commission_asset="BNB"), 5)
+    assert (book.funding, book.transfers, book.wallet) == (D("-1.5"), D(100), D("1098.5"))
+    assert book.fees == {"BNB": D("0.01")}
+    assert (book.wallet_gap, book.duplicates) == (D(0), 1)
+    book.apply_account(account_update("WITHDRAW", "-100", "998.5"), 6)
+    assert book.max_drawdown == D("1.5"), "a deposit is no profit, a withdrawal no loss"
+
+
+def test_the_wallet_gap_closes_when_both_events_are_in() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    assert book.wallet_gap == D(0)
+    book.apply_account(account_update("ORDER", "0", "999.9"), 1)
+    assert book.wallet_gap == D("-0.1")
+    book.apply_fill(make_fill(Side.BUY, "1", "100", 1, commission=D("0.1")), 2)
+    assert book.wallet_gap == D(0)
+
+
+def test_the_memory_of_account_events_is_bounded() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    for number in range(1500):
+        book.apply_account(account_update("ORDER", "0", str(number), transaction_ms=number), number)
+    assert book.duplicates == 0
+    assert len(book._events) == 1024
+
+
+def test_drawdown_and_exposure_over_time() -> None:
+    book = Portfolio("USDT", D(1000), 0)
+    book.apply_fill(make_fill(Side.BUY, "1", "100", 1), 100)
+    book.apply_fill(make_fill(Side.SELL, "1", "50", 2, symbol=ETH), 200)
+    book.mark(BTC, D(120), 200)
+    book.mark(BTC, D(90), 300)
+    book.mark(SymbolName("XRPUSDT"), D(1), 300)
+    assert book.max_drawdown == D(30)
+    book.apply_fill(make_fill(Side.SELL, "1", "90", 3, realized=D(-10)), 300)
+    book.apply_fill(make_fill(Side.BUY, "1", "50", 4, symbol=ETH), 400)
+    exposure = book.exposure(500)
+    assert (exposure.gross, exposure.net) == (D(0), D(0))
+    assert (exposure.gross_max, exposure.net_max) == (D(170), D(100))
+    # 100 for 100 ns, then 170 for 100 ns, then 50 for 100 ns, of 500 ns
+    assert exposure.gross_mean == D(320 * 100) / 500
+    assert exposure.net_mean == D((100 + 70 - 50) * 100) / 500
+    assert exposure.in_market == D("0.6")
+
+
+def test_exposure_of_no_time_at_all() -> None:
+    assert Portfolio("USDT", D(1000), 7).exposure(7).gross_mean == D(0)
+
+
+def test_positions_are_compared_with_the_venue_and_adopted_from_it() -> None:
+    book = Portfolio("USDT", D(0), 0)
+    book.adopt(BTC, Position(amount=D(2), entry_price=D(100)), 1)
+    book.adopt_wallet(D(500), 1)
+    assert (book.wallet, book.equity_start, book.max_drawdown) == (D(500), D(500), D(0))
+    assert book.compare({BTC: D(2), ETH: D(0)}) == ()
+    assert book.compare({ETH: D(1)}) == (
+        Difference(symbol=BTC, ours=D(2), venue=D(0)),
+        Difference(symbol=ETH, ours=D(0), venue=D(1)),
+    )
+    book.adopt(BTC, Position(), 2)
+    assert book.positions == {}

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from aegis.kernels.compile import REGISTRY
+from aegis.runtime.garbage import GarbageWatch, settle
+from aegis.runtime.metrics import Metrics
+from aegis.runtime.warm import WarmProgress, load_kernels, warm
+
+compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="numba is off")
+
+
+def twice(values: Any) -> Any:
+    return values * 2
+
+
+@compiled
+async def test_kernels_are_compiled_with_progress_and_then_closed() -> None:
+    dispatchers = [numba.njit(nogil=True)(twice) for _ in range(2)]
+    seen: list[WarmProgress] = []
+    assert await warm(seen.append, [(dispatcher, lambda: (np.zeros(3),)) for dispatcher in dispatchers]) == 2
+    assert [(step.done, step.total, step.name, step.cached) for step in seen] == [
+        (1, 2, "twice", False), (2, 2, "twice", False),
+    ]  # fmt: skip
+    assert dispatchers[0](np.ones(2)).tolist() == [2.0, 2.0]
+    with pytest.raises(TypeError, match="No matching definition"):
+        dispatchers[0](np.ones(2, dtype=np.int8))
+
+
+async def test_without_the_compiler_there_is_nothing_to_do() -> None:
+    seen: list[WarmProgress] = []
+    assert await warm(seen.append, [(twice, lambda: (1,))]) == 0
+    assert seen == []
+
+
+def test_the_registry_is_whole_and_no_kernel_is_parallel() -> None:
+    """numba's default threading layer aborts the process when two threads enter parallel kernels."""
+    load_kernels()
+    for dispatcher, example in REGISTRY:
+        assert isinstance(example(), tuple)
+        if not numba.config.DISABLE_JIT:
+            assert dispatcher.targetoptions.get("nogil") is True
+            assert not dispatcher.targetoptions.get("parallel")
+            assert not dispatcher.targetoptions.get("fastmath")
+
+
+def test_compiled_code_is_cached_outside_the_package() -> None:
+    load_kernels()
+    assert "aegis" in Path(numba.config.CACHE_DIR).parts
+
+
+def test_settling_freezes_the_heap_and_collects_rarely() -> None:
+    before = gc.get_threshold()
+    try:
+        settle((40_000, 20, 50))
+        assert gc.get_threshold()[0] == 40_000
+        assert gc.get_freeze_count() > 1_000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def test_full_collections_and_pauses_are_counted() -> None:
+    metrics = Metrics()
+    now_ns = iter(range(0, 10**9, 500))
+    watch = GarbageWatch(metrics, lambda: next(now_ns))
+    watch.install()
+    try:
+        gc.collect(0)
+        gc.collect(2)
+    finally:
+        watch.remove()
+    gc.collect()
+    numbers = metrics.snapshot()
+    assert numbers["gc.full_collections"] == 1
+    assert numbers["gc.pause_ns.count"] >= 2
+    assert numbers["gc.pause_ns.max"] == 500
