@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from aegis.config import Config, decision_hash, dump
-from aegis.core.errors import ConfigError, InvariantBroken
+from aegis.core.errors import ConfigError
 from aegis.core.secret import Secret
 from aegis.engine import account_files
 from aegis.engine.inputs import NoTap, Tap
@@ -227,11 +227,17 @@ async def _trade(
 ) -> Summary:
     say(f"run {state.run}, state in {state.directory}")
     venue_dir = state.directory / "exchange" if config.mode == "sim" else None
-    async with trio.open_nursery() as both:  # the exchange compiles its kernels while we compile ours
-        both.start_soon(_warm, say)
-        access = await _access(stack, config, venue_dir, clock, say)
+    warmed = trio.Event()
+
+    async def warm_up() -> None:  # while the exchange starts, which compiles kernels of its own
+        await _warm(say)
+        warmed.set()
+
+    root.start_soon(warm_up)
+    access = await _access(stack, config, venue_dir, clock, say)
     choices = await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
     market = await learn_market(access.rest, choices, config, clock.wall_ns())
+    await warmed.wait()
     say(f"{len(market.specs)} symbols of {len(choices)}, warming up")
     start_ns = clock.wall_ns()
     tap: Tap = NoTap()
@@ -261,8 +267,6 @@ async def _trade(
     if options.seconds is not None:
         root.start_soon(_stop_after, options.seconds, lifecycle)
     await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
-    if session.failure:
-        raise InvariantBroken(session.failure)
     return summarize(
         session.machine,
         session.observer,
@@ -272,6 +276,7 @@ async def _trade(
         fill_model=fill_model(config),
         synthetic=config.mode == "sim",
         differences=differences[0] if differences else None,
+        failure=session.failure,
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def _finish(summary: Any, as_json: bool) -> None:
 
     click.echo(json.dumps(summary.data(), indent=2, sort_keys=True) if as_json else render(summary))
     if not summary.ok:
-        sys.exit(EXIT_CHECK_FAILED)
+        sys.exit(EXIT_INTERNAL if summary.failure else EXIT_CHECK_FAILED)
 
 
 @cli.command()

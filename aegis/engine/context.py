@@ -90,7 +90,7 @@ class ContextMaker:
             lane_full=self.lane_full(),
             foreign=foreign,
             gapped=gapped,
-            symbol_amount=portfolio.position(name).amount,
+            symbol_amount=_held(desk, portfolio, name),
             symbol_orders=desk.store.working_count(name),
             symbol_unknown=len(desk.store.unknown(name)),
         )  # fmt: skip
@@ -135,6 +135,15 @@ class ContextMaker:
             unknown_total=len(desk.store.unknown()),
             open_algos=desk.store.algo_count(),
         )
+
+
+def _held(desk: Desk, portfolio: Portfolio, name: SymbolName) -> Decimal:
+    """The position; where there is none yet or any more, what the symbol's trade asked for: one trade a symbol."""
+    amount = portfolio.position(name).amount
+    trade = desk.trades.get(name)
+    if amount or trade is None or trade.entry is None:
+        return amount
+    return trade.entry.request.qty * trade.plan.side.sign
 
 
 def _open_risk(desk: Desk) -> Decimal:

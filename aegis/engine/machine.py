@@ -25,7 +25,7 @@ from aegis.kernels.layout import HIT
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
 from aegis.kernels.state import Records
-from aegis.venue import strict
+from aegis.venue import market_events as events, strict
 from aegis.venue.decode import decode_user_event
 from aegis.venue.inbox import Inbox, Message, Text
 
@@ -121,13 +121,13 @@ class Machine:
     def _strict(self, payload: bytes, now_ns: int) -> None:
         """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
         outcomes = strict.decode(payload, self.table, now_ns)
-        if any(isinstance(outcome, strict.Full) for outcome in outcomes):
+        if any(isinstance(outcome, events.Full) for outcome in outcomes):
             self._take_batch()
             self.on_hits(now_ns)
             outcomes = strict.decode(payload, self.table, now_ns)
         for outcome in outcomes:
             self.other_messages[type(outcome).__name__] += 1
-            if isinstance(outcome, strict.ContractInfo):
+            if isinstance(outcome, events.ContractInfo):
                 self.decision.on_contract(outcome.symbol, outcome.status, now_ns)
         if levels.pending_hits(self.table):
             self.on_hits(now_ns)

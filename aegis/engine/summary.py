@@ -27,12 +27,14 @@ class Summary:
     sections: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...]
     differences: tuple[str, ...]
+    failure: str
+    """Why the run ended by itself; empty when it was told to stop."""
     ledger: str
     """`agrees`, `differs`, or `none` where no ledger of the venue's can be read."""
 
     @property
     def ok(self) -> bool:
-        return self.ledger != "differs" and not self.differences
+        return self.ledger != "differs" and not self.differences and not self.failure
 
     def data(self) -> dict[str, Any]:
         return {
@@ -40,6 +42,7 @@ class Summary:
             "notes": list(self.notes),
             "ledger": self.ledger,
             "differences": list(self.differences),
+            "failure": self.failure,
             "ok": self.ok,
         }
 
@@ -53,6 +56,7 @@ def summarize(
     fill_model: str,
     synthetic: bool,
     differences: tuple[str, ...] | None,
+    failure: str = "",
 ) -> Summary:
     """Read the engine once it has stopped. `differences` None: there is no ledger to compare with."""
     sections = {
@@ -71,6 +75,7 @@ def summarize(
         sections=sections,
         notes=(SYNTHETIC,) if synthetic else (),
         differences=found,
+        failure=failure,
         ledger="none" if differences is None else "differs" if found else "agrees",
     )
 

@@ -13,6 +13,8 @@ __all__ = ["Driver"]
 #: Simulated time that one step may cover; after a pause (a stopped process, a resumed run) the rest comes in further
 #: steps with a checkpoint between them, so that sockets stay alive and published records never pile up.
 _SLICE_NS = 1_000_000_000
+#: Closer than this to the wall clock is the present.
+_PRESENT_NS = 200_000_000
 
 
 class Driver:
@@ -56,19 +58,22 @@ class Driver:
                 self._bell_in.send_nowait(None)
 
     async def catch_up(self) -> None:
-        """Step to the present; used before anyone listens."""
-        while self.now_ns < self._clock():
+        """Step to the present, or less than a slice before it; used before anyone listens."""
+        while self._behind():
             self._step()
             await trio.lowlevel.checkpoint()
 
     async def run(self) -> None:
         while True:
-            if self.now_ns >= self._clock() - _SLICE_NS:
+            if self._behind():
+                await trio.lowlevel.checkpoint()
+            else:
                 with trio.move_on_after(self._pause_s()):
                     await self._bell.receive()
-            else:
-                await trio.lowlevel.checkpoint()
             self._step()
+
+    def _behind(self) -> bool:
+        return self._clock() - self.now_ns > _SLICE_NS
 
     def _pause_s(self) -> float:
         due_ns = self._next_ns()

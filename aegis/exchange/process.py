@@ -17,6 +17,9 @@ import trio
 from aegis.core.errors import ConfigError, VenueUnavailable
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
+from aegis.kernels.compile import REGISTRY
+from aegis.runtime import garbage
+from aegis.runtime.warm import WarmProgress, warm
 
 __all__ = ["run_child"]
 
@@ -53,8 +56,16 @@ async def _serve(settings: ExchangeSettings) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(_stop_on_end_of_input, nursery.cancel_scope)
+            await warm(_tell, list(REGISTRY))
             addresses = await nursery.start(serve_exchange, settings)
+            garbage.settle()
             _announce(addresses.to_json() + b"\n", nursery.cancel_scope)
+
+
+def _tell(progress: WarmProgress) -> None:
+    if not progress.cached:
+        done = f"{progress.done} of {progress.total}"
+        sys.stderr.write(f"aegis exchange: compiled {progress.name} in {progress.seconds:.1f} s ({done})\n")
 
 
 def _announce(line: bytes, scope: trio.CancelScope) -> None:

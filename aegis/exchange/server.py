@@ -137,8 +137,9 @@ def _load(settings: ExchangeSettings) -> tuple[dict[str, Any], Arrays] | None:
     if settings.state_dir is None or not (path := settings.state_dir / STATE_FILE).exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: Arrays = {name: file[name] for name in file.files}
+        # A file of our own: numpy leaves one that it opened itself open when it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays: Arrays = {name: archive[name] for name in archive.files}
         values = msgspec.json.decode(arrays.pop(_JSON).tobytes(), type=dict[str, Any])
         if values["seed"] != settings.seed:
             raise ConfigError(f"{path}: saved with seed {values['seed']}, started with {settings.seed}")

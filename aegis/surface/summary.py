@@ -21,6 +21,8 @@ def render(summary: Summary) -> str:
     if summary.ledger != "none":
         lines.append(f"ledger {summary.ledger}")
     lines += [f"  {difference}" for difference in summary.differences]
+    if summary.failure:
+        lines.append(f"failed: {summary.failure}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from aegis.venue.limits import Limits
 from aegis.venue.signing import Ed25519Signer, ws_payload
 from aegis.venue.trade_socket import OUTBOX, TradeSocket
 from aegis.venue.websocket import dialer
-from tests.support.trade_desk import CANCEL, SIGNER, STOP, T0, Desk, order
+from tests.support.venue_desk import CANCEL, SIGNER, STOP, T0, Desk, order
 
 SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from aegis.core.errors import Restartable, VenueUnavailable
 from aegis.venue.http import HttpTimeouts, HttpxPort
-from aegis.venue.websocket import dialer
+from aegis.venue.websocket import connection, dialer
 
 
 def certificate(directory: Path, names: list[x509.GeneralName], days: int) -> Path:
@@ -110,3 +110,13 @@ async def test_a_venue_that_can_is_answered(tmp_path):
         port = HttpxPort(f"https://127.0.0.1:{number}", ssl_context=trusting(pem))
         assert (await port.request("GET", "/", {}, b"")).status == 200
         await port.aclose()
+
+
+async def test_a_socket_gets_through_tls_to_the_handshake(tmp_path):
+    async def serve(_: object) -> Restartable:
+        raise AssertionError("the server speaks no WebSocket")
+
+    pem = certificate(tmp_path, HERE, 100)
+    async with serving(pem) as number:
+        why = await connection(dialer(trusting(pem)), f"wss://127.0.0.1:{number}/ws-fapi/v1", serve)
+    assert str(why) == "handshake refused with status 200"
