@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from aegis.config import Config, decision_hash, dump
-from aegis.core.errors import ConfigError
+from aegis.core.errors import ConfigError, Interrupted
 from aegis.core.secret import Secret
 from aegis.engine import account_files
 from aegis.engine.inputs import NoTap, Tap
@@ -27,6 +27,7 @@ from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
+from aegis.engine.readmodel import follow
 from aegis.engine.recovery import Recovered
 from aegis.engine.session import Access, Session, session_shards
 from aegis.engine.summary import Summary, summarize
@@ -35,17 +36,18 @@ from aegis.exchange.ledger_view import read_ledger
 from aegis.exchange.server import LEDGER_FILE
 from aegis.exchange.settings import ExchangeSettings
 from aegis.exchange.spawn import exchange_command, spawn_exchange
+from aegis.research.ledger import compare_ledger
 from aegis.research.recording import RecordingHeader
 from aegis.research.tap import RecordingTap, Start
 from aegis.runtime import logs
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
+from aegis.runtime.garbage import GarbageWatch
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
 from aegis.runtime.warm import WarmProgress, warm
 from aegis.surface import view
-from aegis.surface.ledger import compare_ledger
 from aegis.venue.credentials import read_signer
 from aegis.venue.endpoints import DEMO, LIVE, simulated
 from aegis.venue.http import HttpxPort
@@ -58,7 +60,7 @@ __all__ = ["RunOptions", "refuse_unready", "run", "universe"]
 Say = Callable[[str], None]
 
 _NS_PER_MS = 1_000_000
-_READY_S = 120.0
+_READY_S = 300.0  # the very first start compiles kernels in both processes
 _AGREE_S = 5.0
 
 
@@ -84,8 +86,11 @@ def refuse_unready(config: Config, *, live: bool) -> None:
         raise ConfigError('mode = "paper" does not start yet: the live market source of the simulated fills is missing')
 
 
-def run(config: Config, options: RunOptions, *, say: Say) -> Summary:
-    """Trade until told to stop; returns the summary. Raises the errors of `core/errors.py`."""
+def run(config: Config, options: RunOptions, *, say: Say) -> Summary | None:
+    """Trade until told to stop; returns the summary, None where that was before trading began.
+
+    Raises the errors of `core/errors.py`: Interrupted when told a second time.
+    """
     if options.resume is not None and config.mode != "sim":
         raise ConfigError("--resume is for simulated runs; other accounts always go on where they were")
     return trio.run(_run, config, options, say, strict_exception_groups=True)
@@ -113,6 +118,9 @@ async def _access(
         settings = _exchange_settings(config, directory)
         command = exchange_command(["--settings", settings.to_json()])
         exchange = await stack.enter_async_context(spawn_exchange(command, ready_deadline_s=_READY_S))
+        watchers = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(watchers.cancel_scope.cancel, reason="the exchange may end now")
+        watchers.start_soon(exchange.watch, name="exchange watch")
         found = exchange.addresses
         endpoints = simulated(rest=found.rest, stream=found.stream, trade=found.trade)
         signer: Signer = HmacSigner(Secret(found.api_key), Secret(found.api_secret))
@@ -155,6 +163,15 @@ class _State:
     run: str
     journal: Journal
     past: Recovered | None
+    begun: bool = False
+    """Trading has begun: from here on a run is settled before it ends."""
+    summary: Summary | None = None
+
+    def outcome(self) -> Summary | None:
+        """None: stopped before trading began. Raises Interrupted."""
+        if self.begun and self.summary is None:
+            raise Interrupted(f"run {self.run} ended at once, unsettled; orders and positions stay as they were")
+        return self.summary
 
 
 @contextmanager
@@ -198,7 +215,7 @@ async def _warm(say: Say) -> None:
     await warm(progress)
 
 
-async def _run(config: Config, options: RunOptions, say: Say) -> Summary:
+async def _run(config: Config, options: RunOptions, say: Say) -> Summary | None:
     clock, lifecycle, metrics = SystemClock(), Lifecycle(), Metrics()
     with _open_state(config, options, clock) as state:
         async with trio.open_nursery() as root:
@@ -206,12 +223,14 @@ async def _run(config: Config, options: RunOptions, say: Say) -> Summary:
             def drain(reason: str) -> None:
                 say(f"stopping: {reason}")
                 lifecycle.advance(Phase.DRAINING, reason)
+                if not state.begun:
+                    root.cancel_scope.cancel(reason=reason)
 
             await root.start(watch_signals, drain, root.cancel_scope)
             async with AsyncExitStack() as stack:
-                summary = await _trade(stack, config, options, say, clock, lifecycle, metrics, state, root)
+                state.summary = await _trade(stack, config, options, say, clock, lifecycle, metrics, state, root)
             root.cancel_scope.cancel(reason="the run is over")
-    return summary
+        return state.outcome()
 
 
 async def _trade(
@@ -251,6 +270,7 @@ async def _trade(
     session = Session(
         config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
         scribe=state.journal, tap=tap, run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past,
+        synced=state.journal.sync if config.journal.durability == "power" else None,
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
 
@@ -258,14 +278,20 @@ async def _trade(
         if venue_dir is not None:
             differences.append(await _agree(session.machine, venue_dir / LEDGER_FILE))
 
+    garbage = GarbageWatch(metrics, clock.monotonic_ns)
+    stack.callback(garbage.remove)
+
     def ready() -> None:
         say("trading" if not sys.stderr.isatty() else "")
         settle_garbage()
+        garbage.install()
 
     root.start_soon(_publish, session.observer, state.directory / "status.json")
+    root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
     root.start_soon(view.show, session.observer.snapshot)
     if options.seconds is not None:
         root.start_soon(_stop_after, options.seconds, lifecycle)
+    state.begun = True
     await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
     return summarize(
         session.machine,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -11,14 +14,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from aegis import __version__, config as configs
-from aegis.core.errors import AegisError, ConfigError, VenueRefusal, VenueUnavailable
+from aegis.core.errors import AegisError, ConfigError, Interrupted, VenueRefusal, VenueUnavailable
 
 if TYPE_CHECKING:
     from aegis.config import Config
 
 __all__ = ["main"]
 
-EXIT_CHECK_FAILED, EXIT_VENUE, EXIT_INTERNAL, EXIT_CONFIG = 1, 69, 70, 78
+EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_VENUE, EXIT_INTERNAL, EXIT_CONFIG = 1, 2, 69, 70, 78
+_EXIT_CODES = f"""\b
+Exit codes: 0 done, or stopped on request; {EXIT_CHECK_FAILED} a check failed; {EXIT_USAGE} usage;
+{EXIT_VENUE} venue unavailable; {EXIT_INTERNAL} internal; {EXIT_CONFIG} configuration or input."""
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -29,7 +35,10 @@ def _say(text: str) -> None:
 
 def _home_option(command: C) -> C:
     return click.option(
-        "--home", type=click.Path(path_type=Path, file_okay=False), envvar="AEGIS_HOME", help="Where state lives."
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="AEGIS_HOME",
+        help="Where state lives; or AEGIS_HOME. Default: the user's state directory.",
     )(command)
 
 
@@ -37,11 +46,33 @@ def _json_option(command: C) -> C:
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
 
 
+def _config_option(command: C) -> C:
+    return click.option(
+        "--config", "config_name", default="sim", show_default=True, metavar="FILE",
+        help="A path, or the name of a shipped one: " + ", ".join(configs.preset_names()) + ".",
+    )(command)  # fmt: skip
+
+
+class _Seconds(click.FloatRange):
+    """A duration: positive, and a number (which NaN is not, though no range refuses it)."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
 def _run_option(command: C) -> C:
-    return click.option("--run", "run_id", default=None, help="A past run; default: the latest.")(command)
+    return click.option("--run", "run_id", metavar="RUN", help="A past run; default: the latest.")(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
 @click.version_option(__version__, prog_name="aegis")
 def cli() -> None:
     """AEGIS: a trading engine for Binance USDⓈ-M futures.
@@ -51,15 +82,19 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--config", "config_name", default="sim", show_default=True, help="A path, or sim, paper, testnet, live.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop by itself after this long.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the simulated market.")
+@_config_option
+@click.option("--seconds", type=_Seconds(), help="Stop by itself after this long.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the simulated market.")
 @click.option("--symbols", type=click.IntRange(1, 1000), help="How many symbols to simulate or to trade.")
-@click.option("--rate", type=click.IntRange(10, 5_000_000), help="Market frames a second of the simulated exchange.")
-@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record every input into this directory.")
-@click.option("--flatten", is_flag=True, help="Close all positions on the way out (default: keep them with their stops).")
+@click.option("--rate", type=click.IntRange(10, 1_000_000), help="Market frames a second of the simulated exchange.")
+@click.option(
+    "--record", type=click.Path(path_type=Path, file_okay=False), help="Record every input into this directory."
+)
+@click.option(
+    "--flatten", is_flag=True, help="Close all positions on the way out (default: keep them with their stops)."
+)
 @click.option("--resume", metavar="RUN", help="Go on with a simulated run: engine and exchange.")
-@click.option("--live", is_flag=True, help="Together with mode = \"live\" and credentials: real money.")
+@click.option("--live", is_flag=True, help='Together with mode = "live" and credentials: real money.')
 @_home_option
 @_json_option
 def run(config_name: str, live: bool, as_json: bool, **options: Any) -> None:
@@ -70,7 +105,8 @@ def run(config_name: str, live: bool, as_json: bool, **options: Any) -> None:
     app.refuse_unready(config, live=live)
     del options["seed"], options["symbols"], options["rate"]
     summary = app.run(config, app.RunOptions(**options), say=_say)
-    _finish(summary, as_json)
+    if summary is not None:
+        _finish(summary, as_json)
 
 
 def _overridden(config: Config, seed: int | None, symbols: int | None, rate: int | None) -> Config:
@@ -85,6 +121,8 @@ def _overridden(config: Config, seed: int | None, symbols: int | None, rate: int
             universe=attrs.evolve(config.universe, top=symbols),
         )
     if rate is not None:
+        if config.mode != "sim":
+            raise ConfigError(f'--rate is of the simulated exchange, and this config says mode = "{config.mode}"')
         config = attrs.evolve(config, exchange=attrs.evolve(config.exchange, rate=rate))
     return config
 
@@ -99,15 +137,21 @@ def _finish(summary: Any, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--config", "config_name", default=None, help="A path or a preset; default: what the recording names, or sim.")
-@click.option("--base-bar", default=None, help="Length of the base bar: 1s or longer.")
+@click.option(
+    "--config",
+    "config_name",
+    metavar="FILE",
+    help="A path or a shipped one; default: what the recording names, or sim.",
+)
+@click.option("--base-bar", metavar="LENGTH", help="Of the base bar: 1s or longer, such as 5s, 1m, 15m.")
 @click.option("--compare", metavar="RUN", help="Print the first difference to a live run's signals and decisions.")
 @_home_option
 @_json_option
 def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Send recordings through the same engine, on the data's clock, with simulated fills.
+    """Recordings through the same engine, on the data's clock.
 
-    FILE is a recording directory of `aegis run --record`, or lines `<ns> <json>`, plain or gzip.
+    FILE is a recording directory of `aegis run --record`, or lines `<ns> <json>`, plain or gzip, whose orders get
+    simulated fills.
     """
     from aegis.research import replay as replays
 
@@ -116,8 +160,8 @@ def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--symbols", type=click.IntRange(1, 1000), default=300, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True)
+@click.option("--symbols", type=click.IntRange(1, 1000), default=300, show_default=True, help="How many to list.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True, help="Seed of the market.")
 @click.option("--rate", type=click.IntRange(10, 1_000_000), default=4_000, show_default=True, help="Frames a second.")
 @click.option("--volatility", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="1: a real evening.")
 @click.option("--rest-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
@@ -125,7 +169,10 @@ def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep ledger and state here.")
 @click.option("--settings", "settings_json", hidden=True, help="Every setting as JSON; how a run starts its exchange.")
 def exchange(settings_json: str | None, state: Path | None, **options: Any) -> None:
-    """Run the simulated exchange alone; prints one JSON line with addresses and keys when it is ready."""
+    """The simulated exchange alone, for other clients.
+
+    Prints one JSON line with addresses and keys when it is ready; ends on SIGINT, SIGTERM, or when its stdin closes.
+    """
     from aegis.exchange.process import run_child
     from aegis.exchange.settings import ExchangeSettings
 
@@ -137,14 +184,17 @@ def exchange(settings_json: str | None, state: Path | None, **options: Any) -> N
 
 
 @cli.command()
-@click.option("--config", "config_name", default="sim", show_default=True)
+@_config_option
 def check(config_name: str) -> None:
-    """Validate a config and print what is in effect, as TOML that loads back to the same."""
+    """Validate a config and print what is in effect.
+
+    The output is TOML that loads back to the same config. Secrets are not in it: a config only names where they are.
+    """
     click.echo(configs.dump(configs.load(config_name)), nl=False)
 
 
 @cli.command()
-@click.option("--config", "config_name", default="sim", show_default=True)
+@_config_option
 @_json_option
 def universe(config_name: str, as_json: bool) -> None:
     """Which symbols are in, which are out, and why."""
@@ -178,12 +228,15 @@ def trades(run_id: str | None, home: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--symbol", required=True)
+@click.option("--symbol", required=True, metavar="SYMBOL", help="Such as BTCUSDT.")
 @_run_option
 @_home_option
 @_json_option
 def why(symbol: str, run_id: str | None, home: Path | None, as_json: bool) -> None:
-    """The decision records of one symbol: what was seen, each gate with value and limit, what happened."""
+    """The decisions on one symbol, and their reasons.
+
+    What was seen, the gate that refused with value and limit, what happened.
+    """
     from aegis.surface import reports
 
     click.echo(reports.why(home, run_id, symbol, as_json=as_json))
@@ -198,7 +251,10 @@ def journal() -> None:
 @_run_option
 @_home_option
 def journal_export(run_id: str | None, home: Path | None) -> None:
-    """Canonical JSON lines, in sequence; their SHA-256 is the run's digest."""
+    """Print a run's journal as JSON lines.
+
+    Canonical and in sequence: their SHA-256 is the run's digest.
+    """
     from aegis.surface import reports
 
     out = click.get_binary_stream("stdout")
@@ -216,6 +272,8 @@ def _code(error: BaseException) -> int:
         return EXIT_CONFIG
     if isinstance(error, VenueUnavailable | VenueRefusal):
         return EXIT_VENUE
+    if isinstance(error, Interrupted):
+        return EXIT_CHECK_FAILED
     return EXIT_INTERNAL
 
 
@@ -227,14 +285,38 @@ def _first(error: BaseException) -> BaseException:
     return next((one for one in found if isinstance(one, AegisError)), found[0])
 
 
-def main() -> None:
-    """Entry point of the command `aegis`. Errors of ours are one line and an exit code (DESIGN: commands)."""
+def _interrupted(arguments: list[str]) -> NoReturn:
+    """Ctrl-C before a run began is a stop on request; elsewhere it is a result that nobody got."""
+    _leave(0 if arguments[:1] in (["run"], ["exchange"]) else EXIT_CHECK_FAILED, "interrupted")
+
+
+def _call(arguments: list[str]) -> None:
+    """Run one command. Click's own `main` is not used: it turns Ctrl-C and a closed pipe into exit code 1."""
     try:
-        cli(prog_name="aegis")
-    except (AegisError, BaseExceptionGroup) as error:
+        with cli.make_context("aegis", arguments) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has left, and nothing is wrong; the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Entry point of the command `aegis`. Errors of ours are one line and an exit code; bugs a traceback and 70."""
+    arguments = sys.argv[1:]
+    try:
+        _call(arguments)
+    except KeyboardInterrupt:
+        _interrupted(arguments)
+    except (Exception, BaseExceptionGroup) as error:
         first = _first(error)
-        if not isinstance(first, AegisError):
-            raise
+        if isinstance(first, KeyboardInterrupt):
+            _interrupted(arguments)
+        if not isinstance(first, AegisError):  # Python's own exit code for it is 1, which would say "a check failed"
+            traceback.print_exception(error)
+            raise SystemExit(EXIT_INTERNAL) from error
         _leave(_code(first), " ".join(str(first).split()))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left; nothing is wrong

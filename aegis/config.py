@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -19,17 +18,38 @@ import attrs
 import cattrs
 import tomli_w
 
+from aegis.config_tree import TreeError, structure
 from aegis.core.errors import ConfigError
 from aegis.core.risk_limits import RiskLimits
 
 __all__ = [
-    "BarsConfig", "Config", "ConfigError", "ConflationConfig", "CredentialsConfig", "ExchangeConfig", "ExecutionConfig",
-    "FeedConfig", "JournalConfig", "LogConfig", "decision_hash", "duration_text", "StrategyConfig", "UniverseConfig", "duration_ms", "dump",
-    "load", "loads", "preset_names",
+    "BarsConfig",
+    "Config",
+    "ConfigError",
+    "ConflationConfig",
+    "CredentialsConfig",
+    "ExchangeConfig",
+    "ExecutionConfig",
+    "FeedConfig",
+    "JournalConfig",
+    "LogConfig",
+    "StrategyConfig",
+    "UniverseConfig",
+    "decision_hash",
+    "dump",
+    "duration_ms",
+    "duration_text",
+    "load",
+    "loads",
+    "preset_names",
 ]
 
-_DURATION = re.compile(r"([1-9][0-9]*)(s|m|h|d)")
+_DURATION = re.compile(r"([1-9][0-9]{0,4})(s|m|h|d)")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DAY_MS = 86_400_000
+#: Base bars whose history the venue serves; without it there is no warm-up.
+_SERVED = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+_NAME = 240  # characters of a file's name that are repeated to whoever mistyped it
 
 
 def duration_ms(text: str) -> int:
@@ -48,10 +68,11 @@ def duration_text(ms: int) -> str:
     raise ValueError(f"{ms} ms is no whole number of seconds")
 
 
+# Validators begin their text with the field's name: `config_tree` joins it to the path of the table.
 def _between(low: float, high: float) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
         if not low <= value <= high:  # also refuses NaN
-            raise ValueError(f"{attribute.name} must be between {low:g} and {high:g}, not {value!r}")
+            raise ValueError(f"{attribute.name}: must be between {low:g} and {high:g}, not {value!r}")
 
     return check
 
@@ -59,35 +80,47 @@ def _between(low: float, high: float) -> Any:
 def _one_of(*allowed: str) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         if value not in allowed:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(allowed)}, not {value!r}")
+            raise ValueError(f"{attribute.name}: must be one of {', '.join(allowed)}, not {value!r}")
+
+    return check
+
+
+def _matching(pattern: str, wanted: str, *, seen: bool = True) -> Any:
+    """The text, or each of several, matches; not `seen`: it could be a secret that was put there by mistake."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
+        for text in (value,) if isinstance(value, str) else value:
+            if re.fullmatch(pattern, text) is None:
+                raise ValueError(f"{attribute.name}: must be {wanted}" + (f", not {text!r}" if seen else ""))
 
     return check
 
 
 def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
     try:
-        duration_ms(value)
+        length = duration_ms(value)
     except ValueError as error:
         raise ValueError(f"{attribute.name}: {error}") from None
+    if _DAY_MS % length:
+        raise ValueError(f"{attribute.name}: {value!r} does not divide a day")
 
 
-def _account_name(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
-    if re.fullmatch(r"[a-z0-9-]{1,32}", value) is None:  # it names a directory
-        raise ValueError(f"{attribute.name} must be 1 to 32 of a-z, 0-9 and -, not {value!r}")
+_symbol_names = _matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
+_variable = _matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment variable in capitals", seen=False)
 
 
 @attrs.frozen(kw_only=True)
 class UniverseConfig:
     """Which symbols are traded. Everything here is applied to exchangeInfo and the 24 h tickers."""
 
-    quote: str = "USDT"
-    underlying: tuple[str, ...] = ("COIN",)
+    quote: str = attrs.field(default="USDT", validator=_matching("[A-Z0-9]{1,20}", "an asset, such as USDT"))
+    underlying: tuple[str, ...] = attrs.field(default=("COIN",), validator=_symbol_names)
     top: int = attrs.field(default=300, validator=_between(1, 1000))
     min_age_days: float = attrs.field(default=30.0, validator=_between(0, 10_000))
     min_volume_quote: float = attrs.field(default=1_000_000.0, validator=_between(0, 1e15))
     max_spread_bps: float = attrs.field(default=20.0, validator=_between(0.01, 10_000))
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
+    exclude: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
     refresh_hours: float = attrs.field(default=24.0, validator=_between(0.01, 168))
 
 
@@ -123,7 +156,7 @@ class BarsConfig:
     def __attrs_post_init__(self) -> None:
         base, structure = duration_ms(self.base), duration_ms(self.structure)
         if structure <= base or structure % base:
-            raise ValueError(f"structure {self.structure!r} is no multiple of base {self.base!r}")
+            raise ValueError(f"structure: {self.structure!r} is no multiple of base {self.base!r}")
 
     def shortened(self, warmup_bars: int) -> BarsConfig:
         """With a warm-up below what the config may ask for: a recording brings no history."""
@@ -148,7 +181,7 @@ class StrategyConfig:
     min_stop_bps: float = attrs.field(default=60.0, validator=_between(1, 2_000))
     target_r: float = attrs.field(default=2.0, validator=_between(0.1, 20))
     time_limit_bars: int = attrs.field(default=60, validator=_between(1, 10_000))
-    max_zone_age_bars: int = attrs.field(default=100, validator=_between(2, 500))
+    max_zone_age_bars: int = attrs.field(default=100, validator=_between(3, 500))
 
 
 @attrs.frozen(kw_only=True)
@@ -177,9 +210,9 @@ class CredentialsConfig:
     """Where the key is: two environment variables, or a 0600 TOML file with `key` and `secret`."""
 
     kind: str = attrs.field(default="hmac", validator=_one_of("hmac", "ed25519"))
-    key_env: str = "AEGIS_API_KEY"
-    secret_env: str = "AEGIS_API_SECRET"  # noqa: S105 - a variable's name
-    file: str = ""
+    key_env: str = attrs.field(default="AEGIS_API_KEY", validator=_variable)
+    secret_env: str = attrs.field(default="AEGIS_API_SECRET", validator=_variable)
+    file: str = attrs.field(default="", validator=_matching(r"[^\0\r\n]{0,1000}", "a path"))
 
 
 @attrs.frozen(kw_only=True)
@@ -187,7 +220,7 @@ class ExchangeConfig:
     """The simulated exchange: of `aegis run` with mode "sim", and of simulated fills in paper and replay."""
 
     symbols: int = attrs.field(default=300, validator=_between(1, 1000))
-    rate: int = attrs.field(default=4_000, validator=_between(10, 5_000_000))
+    rate: int = attrs.field(default=4_000, validator=_between(10, 1_000_000))
     volatility: float = attrs.field(default=1.0, validator=_between(0.0, 50))
     latency_median_ms: float = attrs.field(default=30.0, validator=_between(0, 10_000))
     latency_p99_ms: float = attrs.field(default=150.0, validator=_between(0, 60_000))
@@ -196,6 +229,11 @@ class ExchangeConfig:
     wallet: float = attrs.field(default=10_000.0, validator=_between(1, 1e12))
     weight_limit: int = attrs.field(default=2_400, validator=_between(100, 10_000_000))
 
+    def __attrs_post_init__(self) -> None:
+        median, p99 = self.latency_median_ms, self.latency_p99_ms
+        if p99 < median or (median == 0.0 and p99 > 0.0):  # no lognormal has these
+            raise ValueError(f"latency_p99_ms: {p99!r} does not go with a latency_median_ms of {median!r}")
+
 
 @attrs.frozen(kw_only=True)
 class Config:
@@ -203,13 +241,13 @@ class Config:
 
     mode: str = attrs.field(default="sim", validator=_one_of("sim", "paper", "testnet", "live"))
     seed: int = attrs.field(default=7, validator=_between(0, 2**31 - 1))
-    account: str = attrs.field(default="main", validator=_account_name)
+    account: str = attrs.field(default="main", validator=_matching("[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"))
     universe: UniverseConfig = UniverseConfig()
     feed: FeedConfig = FeedConfig()
     conflation: ConflationConfig = ConflationConfig()
     bars: BarsConfig = BarsConfig()
     strategy: StrategyConfig = StrategyConfig()
-    risk: RiskLimits = RiskLimits()
+    risk: RiskLimits = attrs.field(factory=RiskLimits)
     execution: ExecutionConfig = ExecutionConfig()
     journal: JournalConfig = JournalConfig()
     log: LogConfig = LogConfig()
@@ -218,70 +256,28 @@ class Config:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-def _strict(kind: type, *accept: type) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is kind or type(value) in accept:
-            return kind(value)
-        raise ValueError(f"must be {_WORD[kind]}, not {value!r}")
-
-    return hook
-
-
-def _decimal(value: Any, _: Any) -> Decimal:
-    """The decimal that was written: TOML's float prints back as its shortest text."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {value!r}")
-    return Decimal(str(value))
-
-
-_WORD = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(bool, _strict(bool))
-    converter.register_structure_hook(int, _strict(int))
-    converter.register_structure_hook(float, _strict(float, int))
-    converter.register_structure_hook(str, _strict(str))
-    converter.register_structure_hook(Decimal, _decimal)
-    return converter
-
-
-def _lines(error: BaseException, path: str) -> list[str]:
-    """Flatten cattrs' tree of errors into `path: what is wrong`."""
-    if isinstance(error, cattrs.ClassValidationError | cattrs.IterableValidationError):
-        out: list[str] = []
-        for sub in error.exceptions:
-            note = next((n for n in getattr(sub, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)
-            name = note.name if note is not None else ""
-            out += _lines(sub, f"{path}.{name}" if path and name else path or name)
-        return out
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return [f"{path + '.' if path else ''}{key}: unknown key" for key in sorted(error.extra_fields)]
-    if isinstance(error, TypeError):
-        return [f"{path}: must be a table or a list"]
-    return [f"{path}: {error}" if path else str(error)]
-
-
-def _from_tree(tree: dict[str, Any], origin: str) -> Config:
-    try:
-        return _converter().structure(tree, Config)
-    except cattrs.BaseValidationError as error:
-        raise ConfigError(f"{origin}: {'; '.join(_lines(error, ''))}") from None
-
-
 def loads(text: str, origin: str = "config") -> Config:
     """Parse TOML text. Raises ConfigError with one line that names the path of every fault."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{origin}: nested too deeply") from None
+    except ValueError as error:  # also an integer of thousands of digits, which the parser does not expect
+        raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from None
+    try:
+        config = structure(tree, Config)
+    except TreeError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    return _from_tree(tree, origin)
+    if duration_ms(config.bars.base) not in map(duration_ms, _SERVED):  # only a replay can do with others
+        raise ConfigError(f"{origin}: bars.base: the venue serves {', '.join(_SERVED)}, not {config.bars.base!r}")
+    return config
 
 
 def preset_names() -> tuple[str, ...]:
     """Bare names that `load` accepts."""
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml")))
+    return tuple(
+        sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml"))
+    )
 
 
 def _presets() -> Any:
@@ -292,16 +288,19 @@ def _presets() -> Any:
 
 
 def load(name: str) -> Config:
-    """Load a path, or the bare name of a shipped file (`sim` or `sim.toml`). Raises ConfigError."""
-    path = Path(name)
+    """Load a path, or the bare name of a shipped file (`sim` or `sim.toml`). Raises ConfigError.
+
+    A file of that name comes first; a directory does not count.
+    """
     bare = name.removesuffix(".toml")
-    if not path.exists() and bare in preset_names():
-        return loads((_presets() / f"{bare}.toml").read_text(encoding="utf-8"), f"{bare}.toml")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if bare in preset_names() and not Path(name).is_file():
+            return loads((_presets() / f"{bare}.toml").read_text(encoding="utf-8"), f"{bare}.toml")
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{name}: {reason}; shipped configs are {', '.join(preset_names())}") from None
+        shown = name if name.isprintable() and 0 < len(name) <= _NAME else repr(name[:_NAME])
+        raise ConfigError(f"{shown}: {reason}; shipped configs are {', '.join(preset_names())}") from None
     return loads(text, name)
 
 
@@ -311,7 +310,9 @@ def decision_hash(config: Config) -> str:
 
 
 def dump(config: Config) -> str:
-    """TOML of the effective config; `loads(dump(c)) == c`."""
+    """TOML of the effective config; `loads(dump(c)) == c` for every config that was loaded."""
     converter = cattrs.Converter()
-    converter.register_unstructure_hook(Decimal, lambda value: int(value) if value == value.to_integral() else float(value))
+    converter.register_unstructure_hook(
+        Decimal, lambda value: int(value) if value == value.to_integral() else float(value)
+    )
     return tomli_w.dumps(cast(dict[str, Any], converter.unstructure(config)))

@@ -100,7 +100,8 @@ class Trade:
                     self._move(TradeState.ABORTED)
                 return overdue
             self._move(TradeState.PROTECTING)
-            self.first_fill_ns = self._naked_since_ns = now_ns
+            self._naked_since_ns = now_ns
+            self.first_fill_ns = self.first_fill_ns or now_ns  # known already where the trade was rebuilt
         if self.open_qty <= ZERO:
             return overdue + self._flat(entry, now_ns)
         self._watch_stop(now_ns)
@@ -295,12 +296,12 @@ class Trade:
         return any(order.triggered for order in (*self.stops, *self.targets))
 
     def _flat(self, entry: WorkingOrder, now_ns: int) -> tuple[Request, ...]:
-        """Nothing is open: cancel what may live; closed once the entry cannot fill any more."""
+        """Nothing is open: cancel what may live; closed once the entry cannot fill any more and every fee is known."""
         if self.open_qty < ZERO or entry.tape.missing:
             return ()  # an exit overtook the entry's own executions
         self._end_naked(now_ns)
         requests = tuple(self._cancel_siblings(now_ns))
-        if entry.state.final:
+        if entry.state.final and not any(order.tape.unpriced for order in self._orders()):
             self.closed_ns = now_ns
             self._move(TradeState.CLOSED)
         elif self.state is not TradeState.EXITING:

@@ -6,6 +6,7 @@ __all__ = [
     "AegisError",
     "Ambiguous",
     "ConfigError",
+    "Interrupted",
     "InvariantBroken",
     "Restartable",
     "VenueRefusal",
@@ -40,6 +41,10 @@ class VenueRefusal(AegisError):
 
 class Ambiguous(AegisError):
     """The venue may or may not have acted: ask, never resend."""
+
+
+class Interrupted(AegisError):
+    """A person ended the run before its account was settled. Exit code 1."""
 
 
 class InvariantBroken(AegisError):

@@ -75,6 +75,11 @@ class FillTape:
         return max(ZERO, self.reported - self.qty)
 
     @property
+    def unpriced(self) -> bool:
+        """An execution is known by its fast copy alone: its fee and realised profit are still on their way."""
+        return any(not fill.complete for fill in self.fills.values())
+
+    @property
     def average(self) -> Decimal:
         """Quantity-weighted average price of the executions seen; 0 when there is none."""
         return sum((f.qty * f.price for f in self.fills.values()), ZERO) / self.qty if self.qty else ZERO

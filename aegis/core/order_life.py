@@ -133,8 +133,8 @@ class TrackedOrder:
 
     @property
     def settled(self) -> bool:
-        """Final, and every execution that the venue has claimed has reached us."""
-        return self.state.final and not self.tape.missing
+        """Final, and every execution that the venue has claimed has reached us, with its fee."""
+        return self.state.final and not self.tape.missing and not self.tape.unpriced
 
     @property
     def can_cancel(self) -> bool:

@@ -130,8 +130,8 @@ class OrderStore:
         return [order.cid for order in self.open(symbol) if order.state is OrderState.UNKNOWN]
 
     def incomplete(self) -> list[ClientId]:
-        """Orders with executions that the venue has claimed and we have not seen."""
-        return [order.cid for order in self.open() if order.tape.missing]
+        """Orders with executions that the venue has claimed and we have not seen, or seen without their fee."""
+        return [order.cid for order in self.open() if order.tape.missing or order.tape.unpriced]
 
     def exposure(self, symbol: SymbolName) -> WorkingExposure:
         """Worst case of the opening orders of a symbol, those of unknown fate in full (control C7)."""

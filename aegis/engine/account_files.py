@@ -16,7 +16,7 @@ from types import TracebackType
 
 import platformdirs
 
-from aegis.core.errors import AegisError
+from aegis.core.errors import ConfigError
 
 __all__ = [
     "SIM_RUNS_KEPT",
@@ -41,11 +41,11 @@ _RUN = re.compile(r"[0-9a-z]{1,12}")
 _SUFFIX = ".journal"
 
 
-class AccountLocked(AegisError):
+class AccountLocked(ConfigError):
     """Another process trades this account."""
 
 
-class StateUnusable(AegisError):
+class StateUnusable(ConfigError):
     """The state directory cannot be used; the text names the file and why."""
 
 

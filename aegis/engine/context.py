@@ -44,6 +44,8 @@ class ContextMaker:
     reconciling: bool = False
     statuses: dict[SymbolName, str] = attrs.field(factory=dict)
     """Newer than the spec: what contractInfo has told."""
+    dropped: set[SymbolName] = attrs.field(factory=set)
+    """Symbols that have left the universe since the start: no entries, exits stay."""
     warm: npt.NDArray[np.bool_] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -85,6 +87,7 @@ class ContextMaker:
             fees=self.fees[name],
             brackets=self.brackets[name],
             account=self._account(desk, portfolio),
+            allowed=name not in self.dropped,
             warm=bool(self.warm[symbol]),
             reconciling=self.reconciling,
             lane_full=self.lane_full(),

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.core.approval import Approved
-from aegis.core.errors import InvariantBroken
 from aegis.core.bracket import ExitReason, Trade, TradePlan, TradeState
-from aegis.core.filters import Rounding, SymbolSpec, plain, price_for
+from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
+from aegis.core.filters import Rounding, SymbolSpec, plain, price_for
 from aegis.core.messages import (
     AccountUpdate,
     AlgoUpdate,
@@ -41,7 +41,7 @@ from aegis.core.trade_statistics import TradeStatistics
 from aegis.core.values import ClientId, Side, SymbolName, WorkingType
 from aegis.engine.answers import AccountAnswer, AlgoAnswer, FillsAnswer, OrderAnswer, PositionsAnswer
 from aegis.engine.context import ContextMaker
-from aegis.engine.desk import Desk, Scribe
+from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
 from aegis.engine.setups import Armed, Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
@@ -52,6 +52,7 @@ from aegis.signals.view import SymbolView
 __all__ = ["Decision"]
 
 _NS_PER_MS = 1_000_000
+_STATES = {"activate": TradingState.ACTIVE, "reduce": TradingState.REDUCING, "halt": TradingState.HALTED}
 
 
 def last_bar(state: State, symbol: int) -> np.void:
@@ -90,6 +91,8 @@ class Decision:
     _bars_seen: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
     references: dict[str, Decimal] = attrs.field(factory=dict)
     """Touch at the decision of each trade that is open, for slippage."""
+    start_wallet: Decimal | None = None
+    """Of a run that is resumed: what its profit counts from."""
 
     def __attrs_post_init__(self) -> None:
         self.bar_lots = np.zeros(len(self.specs), np.int64)
@@ -145,8 +148,14 @@ class Decision:
         candidate = self._candidate(armed.setup, spec, now_ns)
         verdict = self.gate.check_entry(candidate, context, now_ns)
         self.signals += 1
-        self._record(armed, hit, candidate, context, verdict, now_ns)
-        self.setups.release(armed)
+        try:
+            self._record(armed, hit, candidate, context, verdict, now_ns)
+        except InvariantBroken:
+            if isinstance(verdict, Approved):
+                self.gate.release(spec.symbol)
+            raise
+        finally:
+            self.setups.release(armed)
         if isinstance(verdict, Denied):
             self.refused[verdict.code.value] += 1
             return
@@ -184,8 +193,8 @@ class Decision:
             target_working=self.stop_working,
             max_exit_qty=context.spec.market_max_qty or context.spec.max_qty,
         )
-        self.references[candidate.signal_id] = reference
         self.desk.open(plan, approved, now_ns)
+        self.references[candidate.signal_id] = reference
 
     def _record(
         self,
@@ -247,14 +256,15 @@ class Decision:
         self._ask_where_doubtful()
 
     def _on_account(self, update: AccountUpdate, now_ns: int) -> None:
+        repeated = self.portfolio.duplicates
         self.portfolio.apply_account(update, now_ns)
-        if update.reason != "ORDER":
+        if update.reason != "ORDER" and self.portfolio.duplicates == repeated:
             changes = {row.asset: plain(row.change) for row in update.balances}
             self.scribe.append("account", {"reason": update.reason, "changes": changes}, now_ns)
 
     def _not_ours(self, symbol: SymbolName, cid: ClientId) -> None:
         """An order under somebody else's id: the symbol is left alone from now on."""
-        if not self.is_ours(cid) and not cid.startswith(("autoclose-", "adl_autoclose", "settlement_autoclose-")):
+        if not self.is_ours(cid) and not cid.startswith(VENUE_CLOSES):
             self.foreign.add(symbol)
 
     def is_ours(self, cid: str) -> bool:
@@ -291,18 +301,22 @@ class Decision:
                 self.desk.found_fill(fill, now_ns)
         elif what == "account":
             self.portfolio.adopt_wallet(msgspec.json.decode(payload, type=AccountAnswer).wallet, now_ns)
+            if self.start_wallet is not None:
+                self.portfolio.equity_start = self.start_wallet
             self.scribe.append("account", {"wallet": plain(self.portfolio.wallet)}, now_ns)
         elif what == "positions":
             self._on_positions(msgspec.json.decode(payload, type=PositionsAnswer), now_ns)
+        else:
+            raise InvariantBroken(f"an answer to what nobody asks: {what}")
 
     def _on_positions(self, answer: PositionsAnswer, now_ns: int) -> None:
         """The venue's whole account: a position that no trade of ours explains is somebody else's."""
         self.foreign.update(SymbolName(symbol) for symbol in answer.foreign)
         venue = {SymbolName(symbol): amount for symbol, amount in answer.amounts.items()}
         for gap in self.portfolio.compare(venue):
+            self.foreign.add(gap.symbol)
             data = {"symbol": gap.symbol, "ours": plain(gap.ours), "venue": plain(gap.venue)}
             self.scribe.append("reconcile", data, now_ns)
-            self.foreign.add(gap.symbol)
 
     def _ask_where_doubtful(self) -> None:
         if next(iter(self.desk.doubtful()), None) is not None:
@@ -320,22 +334,27 @@ class Decision:
 
     def on_command(self, name: str, now_ns: int) -> None:
         """`activate`, `reduce REASON`, `halt REASON`, `reconciling`, `reconciled`, `quarantine`, `finish`, `cancel`,
-        `flatten`."""
+        `flatten`, `universe SYMBOL...` (freshly read; these symbols have left it and take no entries)."""
         verb, _, reason = name.partition(" ")
-        if verb in ("activate", "reduce", "halt"):
-            state = {"activate": TradingState.ACTIVE, "reduce": TradingState.REDUCING, "halt": TradingState.HALTED}[verb]
+        if verb in _STATES:
+            state = _STATES[verb]
             self.gate.set_state(state, reason or verb)
             if state is not TradingState.ACTIVE:
                 self._withdraw_everything()
         elif verb in ("reconciling", "reconciled"):
             self.contexts.reconciling = verb == "reconciling"
+        elif verb == "universe":
+            self.contexts.specs_read_ns = now_ns
+            self.contexts.dropped = {SymbolName(name) for name in reason.split()}
         elif verb == "finish":
             self.scribe.append("bars", {"sha256": self._bars_seen.hexdigest()}, now_ns)
         elif verb == "quarantine":
             self.quarantined = True
             self._withdraw_everything()
-        else:
+        elif verb in ("cancel", "flatten"):
             self._stop_trades(flatten=verb == "flatten", now_ns=now_ns)
+        else:
+            raise InvariantBroken(f"no such command: {name}")
         self.scribe.append("state", {"command": verb, "reason": reason}, now_ns)
 
     def halt(self, reason: str, now_ns: int) -> None:
@@ -353,9 +372,15 @@ class Decision:
 
     def _stop_trades(self, *, flatten: bool, now_ns: int) -> None:
         """Cancel what would open; with `flatten` close what is open."""
+        broken: InvariantBroken | None = None
         for trade in tuple(self.desk.open_trades()):
             if flatten or trade.state in (TradeState.PLANNED, TradeState.ENTERING):
-                self.desk.exit(trade.plan.symbol, ExitReason.MANUAL, now_ns)
+                try:
+                    self.desk.exit(trade.plan.symbol, ExitReason.MANUAL, now_ns)
+                except InvariantBroken as error:  # the others must not stay open for it
+                    broken = broken or error
+        if broken is not None:
+            raise broken
 
     # -- what the desk reports -----------------------------------------------------------------------------------------
     def book(self, fill: Fill, now_ns: int) -> None:

@@ -35,9 +35,11 @@ from aegis.core.risk import RiskGate
 from aegis.core.values import ClientId, SymbolName
 from aegis.engine.records import describe_fill, describe_outcome, describe_plan, describe_request, describe_result
 
-__all__ = ["Desk", "Scribe"]
+__all__ = ["VENUE_CLOSES", "Desk", "Scribe"]
 
 ZERO = Decimal(0)
+#: How client ids begin under which the venue itself closes a position: liquidation, auto-deleveraging, settlement.
+VENUE_CLOSES = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
 
 class Scribe(Protocol):
@@ -52,6 +54,9 @@ class Desk:
 
     `send` takes an approved request for the wire and returns at once. `book` is told every execution once its fee is
     known, `closed` every trade that ended.
+
+    What breaks in one trade, or in the journal, must not keep evidence from being acted upon, nor another trade from
+    its exit: the first InvariantBroken is raised once everything that the call is about has been done.
     """
 
     gate: RiskGate
@@ -70,32 +75,42 @@ class Desk:
     """Ended trades of which something may still be alive at the venue."""
     strangers: int = 0
     """Events of orders that are not ours."""
+    unproven: set[ClientId] = attrs.field(factory=set)
+    """Orders rebuilt from a journal of which the venue has not told yet: it may know more than the journal."""
+    _broken: InvariantBroken | None = attrs.field(default=None, init=False)
 
     # -- a new trade ---------------------------------------------------------------------------------------------------
     def open(self, plan: TradePlan, approved: Approved[OrderRequest], now_ns: int) -> None:
         """Start a trade with its approved entry."""
         if plan.symbol in self.trades:
             raise InvariantBroken(f"{plan.symbol}: a second trade")
+        try:
+            self.scribe.append("plan", describe_plan(plan), now_ns)
+        except InvariantBroken:
+            self.gate.release(plan.symbol)
+            raise
         trade = Trade(plan, self.store, self.next_cid, self.policy)
         self.trades[plan.symbol] = trade
-        self.scribe.append("plan", describe_plan(plan), now_ns)
         trade.enter(approved.request, now_ns)
         self._dispatch(trade, approved, now_ns)
+        self._complain()
 
     def adopt(self, trade: Trade) -> None:
-        """Take over a trade that was rebuilt from the journal."""
+        """Take over a trade that was rebuilt from the journal; each of its orders must be asked for."""
         self.trades[trade.plan.symbol] = trade
+        self.unproven.update(trade.roles)
 
     def exit(self, symbol: SymbolName, reason: ExitReason, now_ns: int) -> None:
         """Close the symbol's trade, or cancel its entry."""
         trade = self.trades.get(symbol)
         if trade is not None:
             trade.request_exit(reason)
-            self.step(symbol, now_ns)
+            self._step(symbol, now_ns)
+            self._complain()
 
     # -- evidence ------------------------------------------------------------------------------------------------------
     def on_outcome(self, outcome: Outcome, now_ns: int) -> None:
-        self.scribe.append("outcome", describe_outcome(outcome), now_ns)
+        self._note("outcome", describe_outcome(outcome), now_ns)
         self._after(outcome.request.symbol, self.store.on_outcome(outcome, now_ns), now_ns)
 
     def on_order_update(self, update: OrderUpdate, now_ns: int) -> None:
@@ -114,12 +129,14 @@ class Desk:
         """The reconciler has read one of our orders."""
         order = self.store.get(row.cid)
         if order is not None and not isinstance(order, AlgoOrder):
+            self.unproven.discard(row.cid)
             self._after(row.symbol, order.found(row, now_ns), now_ns)
             self.store.changed(row.cid)
 
     def found_algo(self, row: VenueAlgo, now_ns: int) -> None:
         order = self.store.get(row.cid)
         if isinstance(order, AlgoOrder):
+            self.unproven.discard(row.cid)
             self._after(row.symbol, order.found(row, now_ns), now_ns)
             self.store.changed(row.cid)
 
@@ -139,49 +156,69 @@ class Desk:
             self._after(fill.symbol, change, now_ns)
 
     def _venue_close(self, update: OrderUpdate, now_ns: int) -> bool:
-        """Liquidation and auto-deleveraging come under ids of the venue's own."""
+        """What the venue closes comes under ids of its own."""
         trade = self.trades.get(update.symbol)
-        if trade is None or not update.cid.startswith(("autoclose-", "adl_autoclose")):
+        if trade is None or not update.cid.startswith(VENUE_CLOSES):
             return False
         if update.trade_id:
             fill = Fill.of(update)
             trade.on_venue_close(fill)
             self._book(fill, now_ns)
-        self.step(update.symbol, now_ns)
+        self._step(update.symbol, now_ns)
+        self._complain()
         return True
 
     def _after(self, symbol: SymbolName, change: Change | None, now_ns: int) -> None:
         if change is None:
             self.strangers += 1
-            return
-        if change.fill is not None and change.fill.complete:
-            self._book(change.fill, now_ns)
-        self.step(symbol, now_ns)
+        else:
+            if change.fill is not None and change.fill.complete:
+                self._book(change.fill, now_ns)
+            self._step(symbol, now_ns)
+        self._complain()
 
     def _book(self, fill: Fill, now_ns: int) -> None:
-        self.scribe.append("fill", describe_fill(fill), now_ns)
+        self._note("fill", describe_fill(fill), now_ns)
         self.book(fill, now_ns)
 
+    def _note(self, kind: str, data: dict[str, Any], now_ns: int) -> None:
+        """Journal what has happened already."""
+        try:
+            self.scribe.append(kind, data, now_ns)
+        except InvariantBroken as error:
+            self._broken = self._broken or error
+
+    def _complain(self) -> None:
+        """The last act of whatever was called from outside."""
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
     # -- what follows --------------------------------------------------------------------------------------------------
-    def step(self, symbol: SymbolName, now_ns: int) -> None:
+    def _step(self, symbol: SymbolName, now_ns: int) -> None:
         """Ask the symbol's trades what is missing, and send it."""
         for trade in (*self.tails.get(symbol, ()), *((self.trades[symbol],) if symbol in self.trades else ())):
             was = trade.state
-            for request in trade.step(now_ns):
-                self._dispatch(trade, self.gate.approve_exit(request, now_ns), now_ns)
+            if trade.open_qty <= ZERO and _awaits_fees(trade):
+                continue  # a result without them would be wrong
+            try:
+                for request in trade.step(now_ns):
+                    self._dispatch(trade, self.gate.approve_exit(request, now_ns), now_ns)
+            except InvariantBroken as error:
+                self._broken = self._broken or error
             if trade.state is not was:
                 self._moved(trade, was, now_ns)
         self._settle(symbol)
 
     def _moved(self, trade: Trade, was: TradeState, now_ns: int) -> None:
         signal = trade.plan.signal_id
-        self.scribe.append(
+        self._note(
             "state", {"trade": signal, "symbol": trade.plan.symbol, "from": was.value, "to": trade.state.value}, now_ns
         )
         if trade.state.final:
             self.gate.release(trade.plan.symbol)
             if trade.state is TradeState.CLOSED:
-                self.scribe.append("trade", describe_result(trade.result(self.margin_asset)), now_ns)
+                self._note("trade", describe_result(trade.result(self.margin_asset)), now_ns)
             self.closed(trade)
 
     def _settle(self, symbol: SymbolName) -> None:
@@ -201,13 +238,17 @@ class Desk:
         request: Request = approved.request
         role = trade.roles[request.cid]
         cancel = isinstance(request, CancelRequest)
+        data = describe_request(request, trade.plan.signal_id, role)
+        if role is Role.EXIT and trade.reason is not None:
+            data["reason"] = trade.reason.value
         try:
-            self.scribe.append("intent", describe_request(request, trade.plan.signal_id, role), now_ns)
+            self.scribe.append("intent", data, now_ns)
         except InvariantBroken as error:
+            self._broken = self._broken or error
             if role is Role.ENTRY and not cancel:
                 self.store.on_outcome(Refused(request=request, code=0, message=f"not sent: {error}"), now_ns)
-                self.step(request.symbol, now_ns)
-                raise
+                self._step(request.symbol, now_ns)
+                return
         if not cancel:
             self.store.sent(request.cid, now_ns, now_ns + self.reply_budget_ns)
         self.send(approved)
@@ -219,12 +260,13 @@ class Desk:
             order = self.store.get(cid)
             assert order is not None, "an order that was late is in the store"
             reason = Unknown(request=order.request, reason="no answer within the budget")
-            self.scribe.append("outcome", describe_outcome(reason), now_ns)
-            self.step(order.symbol, now_ns)
+            self._note("outcome", describe_outcome(reason), now_ns)
+            self._step(order.symbol, now_ns)
         for symbol, trade in tuple(self.trades.items()):
             due_ns = trade.next_ns()
             if due_ns is not None and due_ns <= now_ns:
-                self.step(symbol, now_ns)
+                self._step(symbol, now_ns)
+        self._complain()
 
     def next_ns(self) -> int | None:
         """When `on_timer` has something to do."""
@@ -244,10 +286,17 @@ class Desk:
         for order in self.store.open():
             conditional = isinstance(order, AlgoOrder)
             child = order.child_id if isinstance(order, AlgoOrder) else order.venue_id
-            lost = order.cid in incomplete
-            if order.cid in unknown or order.cancel is CancelState.DOUBTFUL or lost:
+            lost = order.cid in incomplete or not all(fill.complete for fill in order.tape.fills.values())
+            doubt = order.cid in unknown or order.cid in self.unproven or order.cancel is CancelState.DOUBTFUL
+            if doubt or lost:
                 yield order.symbol, order.cid, conditional, child if lost else None
 
     def open_trades(self) -> Iterable[Trade]:
         """Trades that are not over."""
         return self.trades.values()
+
+
+def _awaits_fees(trade: Trade) -> bool:
+    """Of some execution only the fast copy has come: its fee and its profit are on their way."""
+    ours = (*trade.stops, *trade.targets, *trade.exits, *((trade.entry,) if trade.entry else ()))
+    return not all(fill.complete for order in ours for fill in order.tape.fills.values())

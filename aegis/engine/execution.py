@@ -1,18 +1,20 @@
 """Requests out: by the trade socket where it is up, by REST otherwise; outcomes come back as lane-1 messages.
 
-Nothing here waits for an answer and nothing is sent twice: a request goes to exactly one of the two ways.
+Nothing here waits for an answer and nothing is sent twice: a request goes to exactly one of the two ways. With durability
+`power` a request first waits until its intent is on the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from aegis.core.approval import Approved
-from aegis.core.messages import Outcome, Request
+from aegis.core.errors import InvariantBroken
+from aegis.core.messages import OrderRequest, Outcome, Request
 from aegis.venue.outcomes import not_sent
 
 __all__ = ["Execution", "RestOrders", "SocketOrders"]
@@ -41,17 +43,31 @@ class Execution:
     rest: RestOrders
     socket: SocketOrders | None
     deliver: Callable[[Outcome], None]
+    synced: Callable[[], Awaitable[None]] | None = None
+    """Returns once everything journalled so far is on the disk; None where the operating system's word is enough."""
     by_socket: int = 0
     by_rest: int = 0
+    _held: trio.MemorySendChannel[Request] = attrs.field(init=False)
+    _releasing: trio.MemoryReceiveChannel[Request] = attrs.field(init=False)
     _queue: trio.MemorySendChannel[Request] = attrs.field(init=False)
     _served: trio.MemoryReceiveChannel[Request] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._served = trio.open_memory_channel[Request](_QUEUE)
+        self._held, self._releasing = trio.open_memory_channel[Request](_QUEUE)
 
     def send(self, approved: Approved[Any]) -> None:
         """Put an approved request on its way. What cannot even be queued is reported as not sent."""
         request: Request = approved.request
+        if self.synced is None:
+            self._out(request)
+            return
+        try:
+            self._held.send_nowait(request)
+        except trio.WouldBlock:
+            self.deliver(not_sent(request, "the outbound queue is full"))
+
+    def _out(self, request: Request) -> None:
         if self.socket is not None and self.socket.send(request):
             self.by_socket += 1
             return
@@ -63,12 +79,31 @@ class Execution:
 
     def full(self) -> bool:
         """No room for an entry and its protection."""
-        return self._queue.statistics().current_buffer_used > _QUEUE - 16
+        waiting = (self._queue.statistics(), self._held.statistics())
+        return any(queue.current_buffer_used > _QUEUE - 16 for queue in waiting)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
+            if self.synced is not None:
+                nursery.start_soon(self._release, self.synced)
             for _ in range(_WORKERS):
                 nursery.start_soon(self._work)
+
+    async def _release(self, synced: Callable[[], Awaitable[None]]) -> None:
+        """Let requests out once their intents are on the disk; one sync serves all that wait."""
+        while True:
+            requests = [await self._releasing.receive()]
+            while self._releasing.statistics().current_buffer_used:
+                requests.append(self._releasing.receive_nowait())
+            try:
+                await synced()
+            except InvariantBroken as error:
+                opening = [one for one in requests if isinstance(one, OrderRequest) and not one.reduce_only]
+                for request in opening:  # without its intent on the disk no entry leaves; exits and cancels do
+                    self.deliver(not_sent(request, str(error)))
+                requests = [one for one in requests if one not in opening]
+            for request in requests:
+                self._out(request)
 
     async def _work(self) -> None:
         while True:

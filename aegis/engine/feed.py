@@ -16,6 +16,7 @@ from aegis.config import FeedConfig
 from aegis.core.errors import Restartable, VenueUnavailable
 from aegis.core.values import SymbolName
 from aegis.engine.machine import Channel, Machine
+from aegis.kernels.market import COUNTERS
 from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Histogram, Metrics
 from aegis.runtime.supervise import ConnectionBudget
@@ -25,6 +26,10 @@ from aegis.venue.market_socket import MarketSocket, connect, subscribe
 __all__ = ["MarketFeed", "Shard", "plan_shards"]
 
 _MARKET_WIDE = ("!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr")
+#: With this many streams, or the mark prices that come every second, silence can only be the socket's.
+_BUSY_STREAMS = 50
+_QUIET_FACTOR = 6
+_NAMES = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +48,7 @@ class Shard:
 
 
 def plan_shards(symbols: Sequence[SymbolName], endpoints: Endpoints, config: FeedConfig) -> tuple[Shard, ...]:
-    """Spread the live set of streams over as few sockets as the config allows; quotes and trades have routes of their own.
+    """Spread the live set of streams over as few sockets as the config allows; quotes and trades have their own routes.
 
     `trade` streams come on the public route, `aggTrade` on the market route; never both, because two trade sources
     would count every trade twice.
@@ -92,6 +97,7 @@ class MarketFeed:
     ssl_context: ssl.SSLContext | None = None
     lives: int = 0
     _heard: bool = attrs.field(default=False, init=False)
+    _reads: int = attrs.field(default=0, init=False)
 
     @classmethod
     def histogram(cls, metrics: Metrics) -> Histogram:
@@ -104,21 +110,30 @@ class MarketFeed:
         try:
             with trio.fail_after(self.config.connect_timeout_s):
                 socket = await connect(self.shard.url, ssl_context=self.ssl_context)
-                await socket.send_text(subscribe(self.shard.streams, self.shard.number + 1))
         except trio.TooSlowError:
             raise VenueUnavailable(f"market socket {self.shard.number}: no connection in time") from None
+        try:
+            await self._live(socket)
+        finally:
+            with trio.move_on_after(1.0, shield=True):
+                await socket.close()
+
+    async def _live(self, socket: MarketSocket) -> None:
+        try:
+            with trio.fail_after(self.config.connect_timeout_s):
+                await socket.send_text(subscribe(self.shard.streams, self.shard.number + 1))
+        except trio.TooSlowError:
+            raise VenueUnavailable(f"market socket {self.shard.number}: it takes no subscription") from None
         self.lives += 1
         self._heard = False
         self.machine.connection(self.shard.number, socket.inbox, self.venue_ns())
         get_logger().info("feed.connected", socket=self.shard.number, streams=len(self.shard.streams), life=self.lives)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_first_message)
+                nursery.start_soon(self._watch, self.venue_ns())
                 await self._read(socket)
         finally:
             self.machine.connection(self.shard.number, None, self.venue_ns())
-            with trio.move_on_after(1.0, shield=True):
-                await socket.close()
 
     async def _read(self, socket: MarketSocket) -> None:
         if socket.inbox.filled:  # frames that came in one packet with the handshake
@@ -128,15 +143,48 @@ class MarketFeed:
 
     async def _take(self, socket: MarketSocket, count: int) -> None:
         self.pump()
+        self._reads += 1
+        before = self._data_frames()
         begin_ns = self.monotonic_ns()
         messages = self.machine.read(self.shard.number, count, self.venue_ns())
         self.read_ns.record(self.monotonic_ns() - begin_ns)
-        self._heard = self._heard or count > 512  # more than the answer to SUBSCRIBE
+        self._heard = self._heard or self._data_frames() > before
         for message in messages:
             await socket.answer(message)
 
-    async def _watch_first_message(self) -> None:
-        """A socket that says nothing after it has accepted its streams is on the wrong route, or dead."""
-        await trio.sleep(self.config.first_message_s)
+    def _data_frames(self) -> int:
+        """Frames of all sockets so far that carried data: neither control frames nor answers to SUBSCRIBE."""
+        counters = self.machine.table.counters
+        answers = self.machine.other_messages["Control"]
+        return int(counters[COUNTERS["frames"]] - counters[COUNTERS["control_frames"]]) - answers
+
+    async def _watch(self, since_ns: int) -> None:
+        """A socket that says nothing once it has accepted its streams is on the wrong route, or dead; one that falls
+        silent later is half open. Single streams that stay silent are named, because the venue says nothing of them."""
+        first_s = self.config.first_message_s
+        await trio.sleep(first_s)
         if not self._heard:
-            raise Restartable(f"market socket {self.shard.number}: subscribed, and silent for {self.config.first_message_s:g} s")
+            raise Restartable(f"market socket {self.shard.number}: subscribed, and silent for {first_s:g} s")
+        unheard = self._unheard(since_ns)
+        if unheard:
+            get_logger().warning(
+                "feed.silent", socket=self.shard.number, count=len(unheard), streams=unheard[:_NAMES]
+            )
+        busy = len(self.shard.streams) >= _BUSY_STREAMS or _MARKET_WIDE[0] in self.shard.streams
+        limit_s = first_s if busy else _QUIET_FACTOR * first_s
+        while True:
+            reads = self._reads
+            await trio.sleep(limit_s)
+            await trio.sleep(limit_s / 20)  # where it was this program that stood still, the reader goes first
+            if self._reads == reads:
+                raise Restartable(f"market socket {self.shard.number}: silent for {limit_s:g} s")
+
+    def _unheard(self, since_ns: int) -> list[str]:
+        """Streams of symbols that have delivered nothing: quotes since `since_ns`, trades ever."""
+        states = self.machine.table.symbols
+        if self.shard.quotes:
+            silent = [i for i in self.shard.symbols if states["quote_recv_ns"][i] < since_ns]
+        else:
+            silent = [i for i in self.shard.symbols if states["last_id"][i] < 0]
+        first = self.shard.symbols[0] if self.shard.symbols else 0
+        return [self.shard.streams[i - first] for i in silent]

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aegis.core.errors import AegisError
+from aegis.core.errors import ConfigError
 
 __all__ = [
     "FORMAT_VERSION",
@@ -48,7 +48,7 @@ _CHUNK = 1 << 20
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class JournalCorrupt(AegisError):
+class JournalCorrupt(ConfigError):
     """A journal cannot be trusted; the text names the file and the offset. The program refuses to start from it."""
 
     def __init__(self, path: Path, offset: int, reason: str) -> None:

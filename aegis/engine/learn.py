@@ -41,6 +41,10 @@ async def choose(venue: Listings, config: UniverseConfig, now_ms: int) -> tuple[
     info = await venue.exchange_info()
     for skipped in info.skipped:
         get_logger().warning("symbol.skipped", symbol=skipped.symbol, reason=skipped.reason)
+    listed = {spec.symbol for spec in info.symbols}
+    for name in config.include:
+        if name not in listed:
+            get_logger().warning("symbol.skipped", symbol=name, reason="in `include`, not listed by the venue")
     books = {book.symbol: book for book in await venue.book_tickers()}
     market = {
         ticker.symbol: Quote24h(

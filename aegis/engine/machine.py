@@ -14,24 +14,26 @@ import attrs
 import msgspec
 import numpy as np
 
-from aegis.core.errors import Restartable
+from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
 from aegis.engine.decision import Decision
 from aegis.engine.inputs import InputKind, Tap, encode_command, encode_outcome, encode_seed
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
-from aegis.kernels.layout import HIT
+from aegis.kernels.layout import EVENT, HIT
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
 from aegis.kernels.state import Records
-from aegis.venue import market_events as events, strict
+from aegis.venue import market_events as events
+from aegis.venue import strict
 from aegis.venue.decode import decode_user_event
 from aegis.venue.inbox import Inbox, Message, Text
 
 __all__ = ["Channel", "Machine"]
 
 _NS_PER_MS = 1_000_000
+_NO_EVENTS = np.zeros(0, EVENT)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -77,6 +79,7 @@ class Machine:
         self.tap = tap
         self.on_reseed = on_reseed
         self.on_hits: Callable[[int], None] = self.decide_hits
+        self.on_broken: Callable[[InvariantBroken], None] = self._raise
         self._base_ms = base_ms
         self._from_first_trade = from_first_trade
         self._lateness_ms = lateness_ms
@@ -87,6 +90,7 @@ class Machine:
         self._seeds: list[Seed] = []
         self._again: Job | None = None
         self._slices: deque[tuple[int, Records]] = deque()
+        self._cut: dict[int, int] = {}
         self.other_messages: Counter[str] = Counter()
         self.batches = 0
         self.rows = 0
@@ -128,9 +132,19 @@ class Machine:
         for outcome in outcomes:
             self.other_messages[type(outcome).__name__] += 1
             if isinstance(outcome, events.ContractInfo):
-                self.decision.on_contract(outcome.symbol, outcome.status, now_ns)
+                self._contract(outcome, now_ns)
         if levels.pending_hits(self.table):
             self.on_hits(now_ns)
+
+    def _contract(self, contract: events.ContractInfo, now_ns: int) -> None:
+        try:
+            self.decision.on_contract(contract.symbol, contract.status, now_ns)
+        except InvariantBroken as error:  # the rest of the read is as good as ever
+            self.on_broken(error)
+
+    @staticmethod
+    def _raise(error: InvariantBroken) -> None:
+        raise error
 
     def decide_hits(self, now_ns: int) -> None:
         """Decide the levels that have fired, one at a time: a decision may disarm those behind it."""
@@ -149,11 +163,21 @@ class Machine:
         for symbol in channel.symbols:
             if up:
                 tables.mark_gap(self.table, symbol)
-                tables.resume(self.table, symbol)
             else:
                 tables.suspend(self.table, symbol)
+        if up:
+            self._resume(channel)
         if up and channel.trades:
+            # Their bars start over anyhow: the hole that the cut has left, up to the first trade to come, is known.
+            self._cut.update((symbol, int(self.table.symbols["last_id"][symbol]) + 1) for symbol in channel.symbols)
             self._go_live(channel.symbols, now_ns)
+
+    def _resume(self, channel: Channel) -> None:
+        """Levels are watched again where quotes and trades both come."""
+        down = {symbol for other in self.channels if not other.up for symbol in other.symbols}
+        for symbol in channel.symbols:
+            if symbol not in down:
+                tables.resume(self.table, symbol)
 
     def _go_live(self, symbols: Sequence[int], now_ns: int) -> None:
         """From the next base bar on the trades of these symbols are whole; history must bring what is before."""
@@ -186,11 +210,14 @@ class Machine:
         holes = np.flatnonzero(self.table.symbols["hole_from"] >= 0)
         if not len(holes):
             return
-        symbols = [int(symbol) for symbol in holes]
-        for symbol in symbols:
+        symbols = []
+        for symbol in map(int, holes):
+            if self.table.symbols["hole_from"][symbol] != self._cut.pop(symbol, -1):
+                tables.mark_gap(self.table, symbol)
+                symbols.append(symbol)
             tables.clear_hole(self.table, symbol)
-            tables.mark_gap(self.table, symbol)
-        self._go_live(symbols, now_ns)
+        if symbols:
+            self._go_live(symbols, now_ns)
 
     def seed(self, symbol: int, base: Records, higher: tuple[Records, ...], now_ns: int) -> None:
         """History of one symbol has arrived."""
@@ -200,7 +227,9 @@ class Machine:
     def analyse(self, now_ns: int) -> Job:
         """Everything pending becomes the next job; bars that its watermark closes take no more trades."""
         self.tap.record(InputKind.ANALYSE, now_ns, 0, b"")
-        watermark_ms = max(tables.trade_clock_ms(self.table) - self._lateness_ms, 0)
+        # An event time in the future is a fault of the sender: it must not close bars whose trades are still to come.
+        heard_ms = min(tables.trade_clock_ms(self.table), now_ns // _NS_PER_MS)
+        watermark_ms = max(heard_ms - self._lateness_ms, 0)
         tables.close_before(self.table, watermark_ms // self._base_ms * self._base_ms)
         rows = np.concatenate(self._rows) if self._rows else no_rows()
         job = Job(rows=rows, watermark_ms=watermark_ms, lives=tuple(self._lives), seeds=tuple(self._seeds))
@@ -227,7 +256,12 @@ class Machine:
             self._slices.extend((int(part["symbol"][0]), part) for part in np.split(events, starts))
 
     def _seeded(self, seeds: Iterable[tuple[int, SeedResult]]) -> None:
-        failed = [symbol for symbol, result in seeds if result.code is not SeedCode.OK]
+        failed = []
+        for symbol, result in seeds:
+            if result.code is SeedCode.OK:
+                self._slices.append((symbol, _NO_EVENTS))  # what history has left standing wants to be armed too
+            else:
+                failed.append(symbol)
         if failed:
             self.on_reseed(failed)
 

@@ -87,7 +87,12 @@ class Observer:
             fees=money(sum(portfolio.fees.values(), Decimal(0))),
             positions=tuple(self.position(trade, now_ns) for trade in decision.desk.open_trades() if trade.open_qty),
             latency_ms=self.latency_ms(),
+            unheard=self._unheard(),
         )
+
+    def _unheard(self) -> int:
+        symbols = self.machine.table.symbols
+        return int(((symbols["quote_recv_ns"] == 0) | (symbols["last_id"] < 0)).sum())
 
     def _lag_ms(self, now_ns: int) -> float:
         """Since the newest event time of any quote; negative where the clocks disagree."""

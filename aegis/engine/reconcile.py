@@ -5,7 +5,7 @@ What it learns goes to the machine as answers; what they prove is decided there.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from aegis.core.errors import ConfigError, Restartable, VenueRefusal
 from aegis.core.values import ClientId, SymbolName
 from aegis.engine.answers import AccountAnswer, algo_answer, fills_answer, order_answer, positions_answer
 from aegis.engine.machine import Machine
+from aegis.runtime.logs import get_logger
 from aegis.venue import replies
 
 __all__ = ["Reconciler", "Venue"]
@@ -73,7 +74,7 @@ class Reconciler:
         modes = await self._venue.account_config()
         if modes.hedge_mode or modes.multi_assets:
             mode = "hedge" if modes.hedge_mode else "multi-assets"
-            raise ConfigError(f"the account is in {mode} mode; AEGIS trades one-way, single-asset: change it at the venue")
+            raise ConfigError(f"the account is in {mode} mode; only one-way, single-asset is traded: change it there")
         if not modes.can_trade:
             raise ConfigError("the account may not trade (canTrade is false)")
         await self.settle()
@@ -100,19 +101,33 @@ class Reconciler:
                 self.ask()
 
     async def resync(self) -> None:
-        """After the private stream was down: ask for every open order, then for the positions."""
-        await self.settle(everything=True)
+        """After the private stream was down: ask for every open order, then for the positions.
+
+        Nothing tells again what the stream lost, so an order that could not be asked is asked again.
+        """
+        desk = self._machine.decision.desk
+        while not await self._ask_each(tuple(desk.unsettled())):  # noqa: ASYNC110 - it is the venue that has no event
+            await trio.sleep(_PATIENCE_S)
         await self.positions()
 
-    async def settle(self, *, everything: bool = False) -> bool:
-        """One round over what is in doubt (or over every open order); True where some of it still is."""
+    async def settle(self) -> bool:
+        """One round over what is in doubt; True where some of it still is."""
         desk = self._machine.decision.desk
-        for symbol, cid, conditional, child in tuple(desk.unsettled() if everything else desk.doubtful()):
+        answered = await self._ask_each(tuple(desk.doubtful()))
+        return not answered or next(desk.doubtful(), None) is not None
+
+    async def _ask_each(self, orders: Iterable[tuple[SymbolName, ClientId, bool, int | None]]) -> bool:
+        """False where the venue could not be asked for all of them. A refused question leaves its order in doubt."""
+        answered = True
+        for symbol, cid, conditional, child in orders:
             try:
                 await self._look_up(symbol, cid, conditional, child)
             except Restartable:
-                return True  # the venue cannot be asked now: the next round will
-        return next(desk.doubtful(), None) is not None
+                return False  # the others would not be answered now either
+            except VenueRefusal as refusal:
+                get_logger().warning("order.unknown", symbol=symbol, cid=cid, reason=str(refusal))
+                answered = False
+        return answered
 
     async def _look_up(self, symbol: SymbolName, cid: ClientId, conditional: bool, child: int | None) -> None:
         self.asked += 1

@@ -1,24 +1,31 @@
 """What a journal knows of the trades that were open when its writer ended, rebuilt so that the venue can be asked.
 
-Nothing is assumed: a request without an outcome may have left, so its order is of unknown fate until the venue answers.
+Nothing is assumed: a request without an outcome may have left, so its order is of unknown fate until the venue answers;
+and of every order that is rebuilt the venue may know more than the journal, so it is asked for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from aegis.core.bracket import Role, Trade
+from aegis.core.bracket import ExitReason, Role, Trade
 from aegis.core.fills import Fill
-from aegis.core.messages import AlgoRequest, OrderRequest
+from aegis.core.messages import AlgoRequest, OrderRequest, Refused
+from aegis.core.order_store import Ours
 from aegis.core.values import ClientId
 from aegis.engine.decision import Decision
+from aegis.engine.desk import VENUE_CLOSES
 from aegis.engine.journal_format import Record
 from aegis.engine.records import restore_fill, restore_plan, restore_request
 
 __all__ = ["Recovered", "collect", "recover"]
+
+#: Exits leave also while the journal cannot be written: so many ids may have been used without a record.
+_UNWRITTEN_IDS = 1_000
 
 
 @attrs.define
@@ -28,16 +35,21 @@ class Recovered:
     plans: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     """Trades that have not ended, by signal id."""
     orders: dict[str, list[tuple[Role, OrderRequest | AlgoRequest]]] = attrs.field(factory=dict)
+    reasons: dict[str, ExitReason] = attrs.field(factory=dict)
+    """Why a trade was being closed."""
+    venue_closes: dict[str, list[Fill]] = attrs.field(factory=dict)
+    """Executions by which the venue itself reduced an open trade."""
     fills: list[tuple[Fill, int]] = attrs.field(factory=list)
     """Every execution booked so far, with the engine time of its booking."""
-    results: list[dict[str, Any]] = attrs.field(factory=list)
-    ids: dict[ClientId, int] = attrs.field(factory=dict)
-    """Venue ids by client id."""
-    ended: set[ClientId] = attrs.field(factory=set)
+    refusals: dict[ClientId, tuple[int, str]] = attrs.field(factory=dict)
     """Orders that were refused: proof that they never lived."""
+    decided: set[tuple[str, int]] = attrs.field(factory=set)
+    """Symbol and zone of every signal."""
+    money: list[dict[str, Any]] = attrs.field(factory=list)
+    """Funding and transfers: reason, and changes by asset."""
     cids_used: int = 0
     wallet: str = ""
-    funding: list[dict[str, Any]] = attrs.field(factory=list)
+    """At the start of the run."""
 
     def see(self, record: Record) -> None:
         """Take one record."""
@@ -48,29 +60,39 @@ class Recovered:
             case "intent":
                 self._intent(data)
             case "decision":
-                self.cids_used = max(self.cids_used, int(data["cid"].rpartition("-")[2]))
-            case "outcome" if data["of"] == "order":
-                if data["what"] == "accepted":
-                    self.ids[ClientId(data["cid"])] = data["venue_id"]
-                elif data["what"] == "refused":
-                    self.ended.add(ClientId(data["cid"]))
+                self._used(data["cid"])
+                self.decided.add((data["symbol"], int(data["signal"].rpartition(":")[2])))
+            case "outcome" if data["of"] == "order" and data["what"] == "refused":
+                self.refusals[ClientId(data["cid"])] = data["code"], data["message"]
             case "fill":
-                self.fills.append((restore_fill(data), record.at_ns))
+                self._fill(restore_fill(data), record.at_ns)
             case "state" if data.get("to") in ("CLOSED", "ABORTED"):
-                self.plans.pop(data["trade"], None)
-                self.orders.pop(data["trade"], None)
-            case "trade":
-                self.results.append(data)
-            case "account" if "wallet" in data and not self.wallet:
-                self.wallet = data["wallet"]
+                for known in (self.plans, self.orders, self.reasons, self.venue_closes):
+                    known.pop(data["trade"], None)
+            case "account" if "wallet" in data:
+                self.wallet = self.wallet or data["wallet"]
+            case "account" if "changes" in data:
+                self.money.append(data)
             case _:
                 return
 
     def _intent(self, data: dict[str, Any]) -> None:
-        self.cids_used = max(self.cids_used, int(data["cid"].rpartition("-")[2]))
+        self._used(data["cid"])
         request = restore_request(data)
         if request is not None:
             self.orders.setdefault(data["trade"], []).append((Role(data["role"]), request))
+        if "reason" in data:
+            self.reasons[data["trade"]] = ExitReason(data["reason"])
+
+    def _fill(self, fill: Fill, at_ns: int) -> None:
+        self.fills.append((fill, at_ns))
+        if fill.cid.startswith(VENUE_CLOSES):
+            for signal, plan in self.plans.items():
+                if plan["symbol"] == fill.symbol:
+                    self.venue_closes.setdefault(signal, []).append(fill)
+
+    def _used(self, cid: str) -> None:
+        self.cids_used = max(self.cids_used, int(cid.rpartition("-")[2]))
 
 
 def collect(records: Iterable[Record]) -> Recovered:
@@ -83,21 +105,56 @@ def collect(records: Iterable[Record]) -> Recovered:
 
 def recover(decision: Decision, past: Recovered, now_ns: int) -> None:
     """Put the past into a fresh decision: money as booked, open trades with orders of unknown fate."""
-    decision.cids_used = past.cids_used
+    decision.cids_used = past.cids_used + _UNWRITTEN_IDS
+    _recover_money(decision, past)
+    indexes = {str(spec.symbol): index for index, spec in enumerate(decision.specs)}
+    decision.setups.decided |= {(indexes[name], zone) for name, zone in past.decided if name in indexes}
+    by_cid: dict[ClientId, list[tuple[Fill, int]]] = {}
     for fill, at_ns in past.fills:
-        decision.portfolio.apply_fill(fill, at_ns)
-    by_cid: dict[ClientId, list[Fill]] = {}
-    for fill, _ in past.fills:
-        by_cid.setdefault(fill.cid, []).append(fill)
+        by_cid.setdefault(fill.cid, []).append((fill, at_ns))
     for signal, data in past.plans.items():
-        desk = decision.desk
-        trade = Trade(restore_plan(data), desk.store, decision.next_cid, desk.policy)
-        for role, request in past.orders.get(signal, ()):
-            order = desk.store.add(request, now_ns)
-            trade.attach(role, order)
-            for fill in by_cid.get(request.cid, ()):
-                order.on_fill(fill, now_ns)
-            if request.cid not in past.ended:
-                order.recover(now_ns)
-            desk.store.changed(request.cid)
-        desk.adopt(trade)
+        orders = past.orders.get(signal, [])
+        entry = orders[0][1].cid if orders else None
+        if entry is None or (entry in past.refusals and entry not in by_cid):  # not journalled, so not sent; or refused
+            ended = {"trade": signal, "symbol": data["symbol"], "from": "PLANNED", "to": "ABORTED"}
+            decision.scribe.append("state", ended, now_ns)
+        else:
+            _recover_trade(decision, signal, past, by_cid, now_ns)
+
+
+def _recover_money(decision: Decision, past: Recovered) -> None:
+    book = decision.portfolio
+    decision.start_wallet = Decimal(past.wallet) if past.wallet else None
+    for fill, at_ns in past.fills:
+        book.apply_fill(fill, at_ns)
+    for data in past.money:
+        change = Decimal(data["changes"].get(book.margin_asset, "0"))
+        if data["reason"] == "FUNDING_FEE":
+            book.funding += change
+        else:
+            book.transfers += change
+
+
+def _recover_trade(
+    decision: Decision, signal: str, past: Recovered, by_cid: dict[ClientId, list[tuple[Fill, int]]], now_ns: int
+) -> None:
+    desk = decision.desk
+    trade = Trade(restore_plan(past.plans[signal]), desk.store, decision.next_cid, desk.policy)
+    for role, request in past.orders[signal]:
+        order: Ours = desk.store.add(request, now_ns)
+        trade.attach(role, order)
+        fills = by_cid.get(request.cid, ())
+        for fill, at_ns in fills:
+            order.on_fill(fill, at_ns)
+        if fills and role is Role.ENTRY:
+            trade.first_fill_ns = fills[0][1]  # its time limit runs from there
+        refusal = past.refusals.get(request.cid)
+        if refusal is not None and not fills:
+            order.on_outcome(Refused(request=request, code=refusal[0], message=refusal[1]), now_ns)
+        order.recover(now_ns)
+        desk.store.changed(request.cid)
+    for fill in past.venue_closes.get(signal, ()):
+        trade.on_venue_close(fill)
+    if signal in past.reasons:
+        trade.request_exit(past.reasons[signal])
+    desk.adopt(trade)

@@ -9,6 +9,7 @@ The same tasks run live and in a replay; only the clock, the CPU runner and the 
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from aegis.engine.analysis import Analysis, Job, Result, Seed
 from aegis.engine.machine import Machine
 from aegis.runtime.clock import Clock
 from aegis.runtime.cpu import CpuOverdue, CpuRunner
-from aegis.runtime.lanes import FAST, SLOW, Drainer, Item, Lanes, Priority
+from aegis.runtime.lanes import FAST, SLOW, Drainer, Item, LaneFull, Lanes, Priority
 from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Metrics
 
@@ -93,10 +94,13 @@ class Service:
         self._latency_s = analysis_latency_ms / 1000
         self._fatal = fatal
         self._slow_calls = 0
+        self._in_flight = False
+        self._late: deque[Outcome] = deque()
         self._last_timer_ns = 0
         self._jobs, self._work = trio.open_memory_channel[Job](1)
         now = clock.monotonic_ns
         machine.on_hits = self._decide_hits
+        machine.on_broken = self.broken
         self.lanes = Lanes(now, metrics, on_expired=lambda message, reason: None, on_blocked=self._on_blocked)
         self.fast = Drainer(self.lanes, FAST, self._handle_fast, now, metrics)
         self.slow = Drainer(self.lanes, SLOW, self._handle_slow, now, metrics)
@@ -104,13 +108,20 @@ class Service:
         self.boundary_late_ns = metrics.histogram("conflation.late_ns")
 
     # -- what others bring ---------------------------------------------------------------------------------------------
-    def private(self, payload: bytes) -> None:
-        """One message of the private stream."""
+    async def private(self, payload: bytes) -> None:
+        """One message of the private stream; its reader waits while the lane is full."""
+        await self.lanes.submit_wait(_Private(payload=payload))
+
+    def private_now(self, payload: bytes) -> None:
+        """The same from a stream in memory, whose events are bounded by our own orders. Raises LaneFull."""
         self.lanes.submit(Priority.EXECUTION, _Private(payload=payload))
 
     def outcome(self, outcome: Outcome) -> None:
-        """What became of a request."""
-        self.lanes.submit(Priority.EXECUTION, _Outcome(outcome=outcome))
+        """What became of a request. Where the lane has no room it waits here: requests bound their outcomes."""
+        try:
+            self.lanes.submit(Priority.EXECUTION, _Outcome(outcome=outcome))
+        except LaneFull:
+            self._late.append(outcome)
 
     def command(self, name: str) -> None:
         """See `Decision.on_command`; overtakes everything."""
@@ -169,6 +180,8 @@ class Service:
         """Deadlines, and once a second whatever else time brings."""
         while True:
             await trio.sleep(_TIMER_S)
+            while self._late and self.lanes.room(Priority.EXECUTION):
+                self.outcome(self._late.popleft())
             now_ns = self._clock.venue_ns()
             due_ns = self.machine.decision.desk.next_ns()
             if now_ns - self._last_timer_ns >= _IDLE_TIMER_NS or (due_ns is not None and due_ns <= now_ns):
@@ -205,6 +218,7 @@ class Service:
                 case _Work.SLICE:
                     self._slice(now_ns)
                 case _Finished(result=result):
+                    self._in_flight = False
                     self.machine.result(result, now_ns)
                     self._begin_analysis(now_ns)
                     if self.machine.has_slices():
@@ -216,9 +230,9 @@ class Service:
 
     def _begin_analysis(self, now_ns: int) -> None:
         """Start the next job if none is in flight; else the one in flight starts it when it ends."""
-        if self.machine.analysis.running is None and not self._jobs.statistics().current_buffer_used:
-            if self.machine.pending():
-                self._jobs.send_nowait(self.machine.analyse(now_ns))
+        if not self._in_flight and self.machine.pending():
+            self._in_flight = True  # from here on, not from when the worker's task gets its turn
+            self._jobs.send_nowait(self.machine.analyse(now_ns))
 
     def _slice(self, now_ns: int) -> None:
         begin_ns = self._clock.monotonic_ns()

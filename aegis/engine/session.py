@@ -9,20 +9,20 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import trio
-import trio.testing
 
 from aegis.config import Config
+from aegis.core.errors import VenueUnavailable
 from aegis.core.values import SymbolName
 from aegis.engine.build import Market, build_machine
 from aegis.engine.desk import Scribe
 from aegis.engine.execution import Execution
 from aegis.engine.feed import MarketFeed, Shard, plan_shards
 from aegis.engine.inputs import Tap
-from aegis.engine.learn import prepare_symbol
+from aegis.engine.learn import choose, prepare_symbol
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
@@ -31,6 +31,7 @@ from aegis.engine.service import Service
 from aegis.engine.warmup import Warmup
 from aegis.runtime.clock import Clock, seeded_random
 from aegis.runtime.cpu import CpuRunner
+from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Metrics, probe_lateness
 from aegis.runtime.supervise import ConnectionBudget, Lifecycle, Phase, RestartPolicy, supervise
 from aegis.venue.clock_sync import ClockEstimate, ClockSync
@@ -42,22 +43,42 @@ from aegis.venue.trade_socket import TradeSocket
 from aegis.venue.user_socket import UserSocket
 from aegis.venue.websocket import dialer
 
-__all__ = ["Access", "Session", "session_shards"]
+__all__ = ["Access", "PrivateDelivery", "PrivateStream", "Session", "session_shards"]
 
 _DRAIN_S = 5.0
 _FLATTEN_S = 15.0
 _WINDOW_S = 300.0
 _TRADE_SOCKET_WAIT_S = 5.0
+#: Failures of one socket in five minutes that end the run: more than the back-off lets happen, so that a run outlives
+#: an outage of its venue.
+_PATIENT = 60
+
+
+#: Gets every message of the private stream, raw and decoded.
+PrivateDelivery = Callable[[bytes, object], Awaitable[None]]
+
+
+class PrivateStream(Protocol):
+    """The account's events. One `run` is one life: `started()` once it is up, and Restartable when it has ended."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
 
 
 @attrs.frozen(kw_only=True)
 class Access:
-    """How this venue is reached: addresses, key, and the one REST client."""
+    """How this venue is reached: addresses, key, and the one REST client.
+
+    `private_stream` makes the private stream where that is no socket of the venue's.
+    """
 
     endpoints: Endpoints
     signer: Signer
     rest: RestClient
     ssl_context: ssl.SSLContext | None = None
+    private_stream: Callable[[PrivateDelivery], PrivateStream] | None = None
 
 
 class Session:
@@ -78,6 +99,7 @@ class Session:
         start_ns: int,
         lifecycle: Lifecycle,
         past: Recovered | None,
+        synced: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.config, self.access, self.market = config, access, market
         self.lifecycle = lifecycle
@@ -95,8 +117,10 @@ class Session:
             interval_ms=config.conflation.interval_ms, analysis_latency_ms=0, fatal=self._fatal,
         )  # fmt: skip
         self.trade_socket = self._make_trade_socket()
-        self.execution = Execution(rest=access.rest, socket=self.trade_socket, deliver=self.service.outcome)
-        self.user = UserSocket(access.rest, access.endpoints, self._on_private, dial=dialer(access.ssl_context))
+        self.execution = Execution(
+            rest=access.rest, socket=self.trade_socket, deliver=self.service.outcome, synced=synced
+        )
+        self.user = self._make_private_stream()
         self.reconciler = Reconciler(
             access.rest, self.machine, clock.venue_ns, lambda: self.user.connected, self.service.answer
         )
@@ -133,29 +157,60 @@ class Session:
         async with trio.open_nursery() as outer:
             await outer.start(self.service.run)
             outer.start_soon(self.execution.run, name="execution")
-            await outer.start(self._supervised_clock)
-            up = trio.Event()
-            outer.start_soon(self._supervise, "private stream", partial(self._private_life, up))
-            if self.trade_socket is not None:
-                outer.start_soon(self._supervise, "trade socket", self.trade_socket.run)
-            await up.wait()
-            await self._start_trading()
-            async with trio.open_nursery() as inner:
-                inner.start_soon(self.warmup.run, name="warm-up")
-                inner.start_soon(self.reconciler.run, name="reconciler")
-                inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
-                for feed in self.feeds:
-                    inner.start_soon(self._supervise, f"feed {feed.shard.number}", feed.run)
-                self.lifecycle.advance(Phase.RUNNING, "reconciled")
-                on_ready()
-                await self.lifecycle.wait(Phase.DRAINING)
-                await self._drain(flatten)
-                inner.cancel_scope.cancel(reason="draining")
-            await settle()
-            self.service.command("finish")
-            await trio.testing.wait_all_tasks_blocked()
+            if await self._unless_draining(partial(self._start_up, outer)):
+                await self._trade(flatten, on_ready)
+                await settle()
+            elif self._past is not None and self._past.plans:
+                self.failure = self.failure or (
+                    f"stopped before the account was read: {len(self._past.plans)} trades of the run before are unseen"
+                )
+            self._command("finish")
             self.lifecycle.advance(Phase.STOPPED, self.lifecycle.reason)
             outer.cancel_scope.cancel(reason="stopped")
+
+    async def _unless_draining(self, body: Callable[[], Awaitable[None]]) -> bool:
+        """Run `body`; False where it was given up because the run is to stop."""
+        done = False
+
+        async def give_up() -> None:
+            await self.lifecycle.wait(Phase.DRAINING)
+            nursery.cancel_scope.cancel(reason="draining")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            await body()
+            done = True
+            nursery.cancel_scope.cancel(reason="done")
+        return done
+
+    async def _start_up(self, outer: trio.Nursery) -> None:
+        await outer.start(self._supervised_clock)
+        up = trio.Event()
+        outer.start_soon(self._supervise, "private stream", partial(self._private_life, up))
+        if self.trade_socket is not None:
+            outer.start_soon(self._supervise, "trade socket", self.trade_socket.run)
+        await up.wait()
+        await self._start_trading()
+
+    async def _trade(self, flatten: bool, on_ready: Callable[[], None]) -> None:
+        async with trio.open_nursery() as inner:
+            inner.start_soon(self.warmup.run, name="warm-up")
+            inner.start_soon(self.reconciler.run, name="reconciler")
+            inner.start_soon(self._refresh_universe, name="universe")
+            inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
+            for feed in self.feeds:
+                inner.start_soon(self._supervise, f"feed {feed.shard.number}", feed.run)
+            self.lifecycle.advance(Phase.RUNNING, "reconciled")
+            on_ready()
+            await self.lifecycle.wait(Phase.DRAINING)
+            await self._drain(flatten)
+            inner.cancel_scope.cancel(reason="draining")
+
+    def _command(self, name: str) -> None:
+        """A command that has taken effect when this returns."""
+        self.service.command(name)
+        while self.service.fast.pump():
+            pass
 
     async def _start_trading(self) -> None:
         """Recovery is the start-up path: what the journal knows, then what the venue says, then trade."""
@@ -165,17 +220,17 @@ class Session:
         self._configs = {row.symbol: row for row in await self.access.rest.symbol_configs()}
         if self.trade_socket is not None:
             with trio.move_on_after(_TRADE_SOCKET_WAIT_S):  # REST alone suffices: this is only about latency
-                while not self.trade_socket.ready:
+                while not self.trade_socket.ready:  # noqa: ASYNC110 - asked once, at the start
                     await trio.sleep(0.01)
         self.service.command("activate reconciled")
 
     async def _drain(self, flatten: bool) -> None:
         """No new entries; working entries end; positions keep their stops, or are closed."""
-        self.service.command(f"reduce {self.lifecycle.reason or 'stopping'}")
-        self.service.command("flatten" if flatten else "cancel")
+        self._command(f"reduce {self.lifecycle.reason or 'stopping'}")
+        self._command("flatten" if flatten else "cancel")
         desk = self.machine.decision.desk
         with trio.move_on_after(_FLATTEN_S if flatten else _DRAIN_S):
-            while desk.store.working_count() or self._unprotected() or (flatten and desk.trades):
+            while desk.store.working_count() or self._unprotected() or (flatten and desk.trades):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         if self._unprotected():
             self.failure = "a position is left without a confirmed stop"
@@ -187,7 +242,8 @@ class Session:
     # -- tasks ---------------------------------------------------------------------------------------------------------
     async def _supervise(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         policy = RestartPolicy(
-            jitter=seeded_random(self.config.seed, "restart", name), cap_s=self.config.feed.backoff_max_s
+            jitter=seeded_random(self.config.seed, "restart", name), cap_s=self.config.feed.backoff_max_s,
+            max_failures=_PATIENT,
         )
         await supervise(name, body, policy)
 
@@ -197,22 +253,43 @@ class Session:
         await self._supervise("clock", self.clock_sync.run)
 
     async def _private_life(self, up: trio.Event) -> None:
-        """One life of the private stream. While it is down nothing new is opened; when it is back the account is read."""
+        """One life of the private stream. While it is down nothing is opened; when it is back the account is read."""
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.user.run)
                 if up.is_set():
                     await self.reconciler.resync()
-                    self.service.command("reconciled")
+                self.service.command("reconciled")  # also the first time, which may not be the first attempt
                 up.set()
         finally:
             if self.lifecycle.phase is not Phase.STOPPED:
                 self.service.command("reconciling")
 
+    async def _refresh_universe(self) -> None:
+        """Listings change: what has left takes no entries; what is new joins at the next start."""
+        traded = {spec.symbol for spec in self.market.specs}
+        while True:
+            await trio.sleep(self.config.universe.refresh_hours * 3600)
+            try:
+                choices = await choose(self.access.rest, self.config.universe, self._clock.venue_ns() // 1_000_000)
+            except VenueUnavailable as error:
+                get_logger().warning("universe.unread", reason=str(error))
+                continue
+            chosen = {choice.spec.symbol for choice in choices if choice.included}
+            self.service.command(" ".join(["universe", *sorted(traded - chosen)]))
+            for symbol in sorted(chosen - traded):
+                get_logger().info("symbol.waiting", symbol=symbol)
+
     async def _prepare(self, symbol: SymbolName) -> None:
         await prepare_symbol(self.access.rest, symbol, self.config.risk.leverage, self._configs)
 
     # -- wires ---------------------------------------------------------------------------------------------------------
+    def _make_private_stream(self) -> PrivateStream:
+        if self.access.private_stream is not None:
+            return self.access.private_stream(self._on_private)
+        access = self.access
+        return UserSocket(access.rest, access.endpoints, self._on_private, dial=dialer(access.ssl_context))
+
     def _make_trade_socket(self) -> TradeSocket | None:
         url = self.access.endpoints.trade
         if url is None or not self.config.execution.trade_socket:
@@ -229,9 +306,9 @@ class Session:
     def _lane_full(self) -> bool:
         return self.execution.full()
 
-    def _on_private(self, payload: bytes, event: object) -> None:
+    async def _on_private(self, payload: bytes, event: object) -> None:
         if not isinstance(event, Ignored):
-            self.service.private(payload)
+            await self.service.private(payload)
 
     def _on_clock(self, estimate: ClockEstimate) -> None:
         self._clock.offset_ns = estimate.offset_ns

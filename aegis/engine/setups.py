@@ -16,7 +16,12 @@ from aegis.signals.strategy import Setup
 __all__ = ["Armed", "Setups"]
 
 _NS_PER_MS = 1_000_000
-_REFUSALS = {levels.FULL: "slots_full", levels.PASSED: "passed", levels.RING_FULL: "ring_full", levels.REFUSED: "refused"}
+_REFUSALS = {
+    levels.FULL: "slots_full",
+    levels.PASSED: "passed",
+    levels.RING_FULL: "ring_full",
+    levels.REFUSED: "refused",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -36,12 +41,17 @@ class Setups:
     signals: Pool
     candles: Pool
     armed: dict[tuple[int, int], Armed] = attrs.field(factory=dict)
+    decided: set[tuple[int, int]] = attrs.field(factory=set)
+    """Zones that have had their one signal."""
     not_armed: Counter[str] = attrs.field(factory=Counter)
 
     def arm(self, setup: Setup, candle: np.void, now_ns: int) -> bool:
-        """Watch for the setup's price. False (and counted) where it has been passed, or there is no room."""
+        """Watch for the setup's price. False (and counted) where it has been passed or decided, or there is no room."""
         key = (setup.symbol, setup.zone)
         self.withdraw(*key)
+        if key in self.decided:
+            self.not_armed["decided"] += 1
+            return False
         slot = levels.arm(
             self.table, setup.symbol, setup.side.sign, levels.DEFAULT, setup.entry, setup.zone,
             setup.expires_ms * _NS_PER_MS, False, now_ns,
@@ -74,7 +84,10 @@ class Setups:
 
     def pop(self, symbol: int, zone: int) -> Armed | None:
         """The setup whose level has fired; its level has disarmed itself. `release` it once it is decided."""
-        return self.armed.pop((symbol, zone), None)
+        armed = self.armed.pop((symbol, zone), None)
+        if armed is not None:
+            self.decided.add((symbol, zone))
+        return armed
 
     def release(self, armed: Armed) -> None:
         """Give the pool rows back."""

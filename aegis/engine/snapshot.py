@@ -47,3 +47,5 @@ class Snapshot:
     fees: str
     positions: tuple[PositionView, ...]
     latency_ms: dict[str, tuple[float, float]]
+    unheard: int = 0
+    """Symbols of which no quote, or no trade, has come yet."""

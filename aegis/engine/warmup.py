@@ -24,7 +24,7 @@ from aegis.signals.timeframes import timeframe_name
 __all__ = ["Klines", "Warmup"]
 
 #: Bar lengths that the venue serves itself; others are built here, from base bars.
-_VENUE_INTERVALS = frozenset("1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d".split())
+_VENUE_INTERVALS = frozenset(["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"])
 _PAGE = 1500
 _RETRY_S = 2.0
 _NS_PER_MS = 1_000_000
@@ -84,7 +84,8 @@ class Warmup:
     async def _work(self) -> None:
         while True:
             if not self._wanted:
-                self._bell = trio.Event()
+                if self._bell.is_set():  # one event for all who wait, or only the last of them would hear it
+                    self._bell = trio.Event()
                 await self._bell.wait()
                 continue
             symbol = min(self._wanted, key=lambda index: (self._wanted[index], index))

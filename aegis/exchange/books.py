@@ -98,7 +98,9 @@ class Books:
                 self.now_ns = max(self.now_ns, until_ns)
                 return -1
             self._fetched_ns = min(until_ns, self._fetched_ns + _FETCH_NS)
-            self._events = np.concatenate((self._events[self._cursor :], self._source.events(self._fetched_ns)))
+            fresh = self._source.events(self._fetched_ns)
+            left = self._events[self._cursor :]
+            self._events = np.concatenate((left, fresh)) if len(left) else fresh  # structured: concatenation is slow
             self._cursor = 0
 
     @property

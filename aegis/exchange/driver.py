@@ -11,8 +11,8 @@ import trio
 __all__ = ["Driver"]
 
 #: Simulated time that one step may cover; after a pause (a stopped process, a resumed run) the rest comes in further
-#: steps with a checkpoint between them, so that sockets stay alive and published records never pile up.
-_SLICE_NS = 1_000_000_000
+#: steps with a checkpoint between them, so that sockets stay alive and no step publishes more than they can take.
+_SLICE_NS = 100_000_000
 #: Closer than this to the wall clock is the present.
 _PRESENT_NS = 200_000_000
 

@@ -21,6 +21,8 @@ _NS_PER_MS = 1_000_000
 _SECOND_MS = 1_000
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
+#: Bars of one second that a saved state holds: 500 of five seconds and room.
+_SECONDS_SAVED = 3_100
 
 #: Length of every served interval, ms. All are multiples of the minute and aligned to the epoch, the week to Monday.
 INTERVALS: dict[str, int] = {
@@ -61,7 +63,7 @@ class _Ring:
         self.bar_ms = bar_ms
         self.bars = np.zeros((len(listings), size), kernels.TAPE_BAR)
         self.newest = np.full(len(listings), start_ms // bar_ms, np.int64)
-        self.oldest = start_ms // bar_ms
+        self.start = self.oldest = start_ms // bar_ms
         start = np.array([listing.start_ticks for listing in listings], np.int32)
         for name in ("open", "high", "low", "close"):
             self.bars[name][:, self.oldest % size] = start
@@ -74,6 +76,22 @@ class _Ring:
             numbers = np.arange(self.oldest - count, self.oldest)
             self.bars[:, numbers % size] = past[:, -count:]
             self.oldest -= count
+
+    def latest(self, now_ms: int, count: int) -> tuple[int, npt.NDArray[np.void]]:
+        """(number of the first, [symbol, bar]) of the newest `count` bars since the start, in progress included."""
+        newest = max(now_ms // self.bar_ms, int(self.newest.max()))
+        for symbol in range(len(self.bars)):
+            kernels.roll(self.bars, self.newest, symbol, newest)
+        size = self.bars.shape[1]
+        first = max(self.start, newest - min(count, size) + 1)
+        return first, self.bars[:, np.arange(first, newest + 1) % size]
+
+    def put(self, first: int, bars: npt.NDArray[np.void]) -> None:
+        """Take over what `latest` gave. Bars between the start and `first` are forgotten, and so are those before."""
+        self.bars[:, np.arange(first, first + bars.shape[1]) % self.bars.shape[1]] = bars
+        self.newest[:] = first + bars.shape[1] - 1
+        if first > self.start:
+            self.oldest = first
 
     def between(self, symbol: int, first: int, last: int, now_ms: int) -> tuple[int, npt.NDArray[np.void]]:
         """(number of the first bar, bars) of what is held of the bars `first` to `last`, up to the one in progress."""
@@ -94,7 +112,7 @@ class History:
     ) -> None:  # fmt: skip
         """Args: past: None when there is none; seconds, minutes, trades: how many are kept (trades: of all symbols)."""
         self.listings = tuple(listings)
-        self.now_ms = start_ms
+        self.start_ms = self.now_ms = start_ms
         self._seconds = _Ring(listings, _SECOND_MS, seconds, start_ms)
         self._minutes = _Ring(listings, _MINUTE_MS, minutes, start_ms)
         self._trades = np.zeros(trades, kernels.AGGREGATE)
@@ -217,35 +235,46 @@ class History:
     # -------------------------------------------------------------------------------------------------------- state
 
     def snapshot(self) -> Arrays:
-        """Everything that `restore` needs, as arrays for `numpy.savez`."""
+        """What came after the start, as arrays for `numpy.savez`: `restore` gets the past from who made it.
+
+        Of the bars of one second the newest `_SECONDS_SAVED` are kept, which is what a warm-up asks for.
+        """
+        held = np.arange(max(0, self._traded - len(self._trades)), self._traded) % len(self._trades)
         state: Arrays = {
-            "history.scalars": np.array(
-                [self.now_ms, self._traded, self._seconds.oldest, self._minutes.oldest], np.int64
-            ),
-            "history.trades": self._trades.copy(),
+            "history.scalars": np.array([self.start_ms, self.now_ms, self._traded], np.int64),
+            "history.trades": self._trades[held],
         }
-        for name, ring in (("seconds", self._seconds), ("minutes", self._minutes)):
-            state[f"history.{name}"] = ring.bars.copy()
-            state[f"history.{name}.newest"] = ring.newest.copy()
+        for name, ring, count in self._rings():
+            first, bars = ring.latest(self.now_ms, count)
+            state[f"history.{name}.first"] = np.array([first], np.int64)
+            for field in kernels.TAPE_BAR.names or ():  # columns compress better than rows
+                state[f"history.{name}.{field}"] = np.ascontiguousarray(bars[field])
         return state
 
     def restore(self, state: Arrays) -> None:
-        """Go on where `snapshot` was taken.
+        """Go on where `snapshot` was taken, in a history with the same past and start.
 
         Raises:
-            ConfigError: the state was taken of other listings or other sizes.
+            ConfigError: the state was taken of other listings, another start or other sizes.
         """
+        start_ms, now_ms, traded = (int(value) for value in state["history.scalars"])
+        trades = state["history.trades"]
         if (
-            state["history.seconds"].shape != self._seconds.bars.shape
-            or state["history.trades"].shape != self._trades.shape
+            start_ms != self.start_ms
+            or len(state["history.seconds.open"]) != len(self.listings)
+            or len(trades) != min(traded, len(self._trades))
         ):
             raise ConfigError("the saved exchange history was made with other symbols or sizes")
-        scalars = (int(value) for value in state["history.scalars"])
-        self.now_ms, self._traded, self._seconds.oldest, self._minutes.oldest = scalars
-        self._trades[:] = state["history.trades"]
-        for name, ring in (("seconds", self._seconds), ("minutes", self._minutes)):
-            ring.bars[:] = state[f"history.{name}"]
-            ring.newest[:] = state[f"history.{name}.newest"]
+        self.now_ms, self._traded = now_ms, traded
+        self._trades[np.arange(traded - len(trades), traded) % len(self._trades)] = trades
+        for name, ring, _ in self._rings():
+            bars = np.zeros(state[f"history.{name}.open"].shape, kernels.TAPE_BAR)
+            for field in kernels.TAPE_BAR.names or ():
+                bars[field] = state[f"history.{name}.{field}"]
+            ring.put(int(state[f"history.{name}.first"][0]), bars)
+
+    def _rings(self) -> tuple[tuple[str, _Ring, int], ...]:
+        return ("seconds", self._seconds, _SECONDS_SAVED), ("minutes", self._minutes, self._minutes.bars.shape[1])
 
 
 def _quote_text(listing: Listing, amount: int) -> str:

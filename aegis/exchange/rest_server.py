@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Protocol
 
 import trio
@@ -73,10 +74,11 @@ class RestGateway:
 async def _body(request: Request) -> bytes | None:
     """The raw body, or None when it is larger than any request of this API."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_BYTES:
-            return None
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > _BODY_BYTES:
+                return None
     return bytes(body)
 
 

@@ -17,7 +17,7 @@ __all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits"]
 
 def _between(low: float | Decimal, high: float | Decimal) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not low <= value <= high:  # also refuses NaN
+        if value != value or not low <= value <= high:  # the first is true of NaN alone, which Decimals cannot order
             raise ConfigError(f"exchange: {attribute.name} must be between {low} and {high}, not {value}")
 
     return check
@@ -71,6 +71,8 @@ class ExchangeSettings:
     def __attrs_post_init__(self) -> None:
         if self.latency_p99_ms < self.latency_median_ms:
             raise ConfigError("exchange: latency_p99_ms must not be below latency_median_ms")
+        if self.latency_median_ms == 0.0 and self.latency_p99_ms > 0.0:
+            raise ConfigError("exchange: latency_p99_ms must be 0 where latency_median_ms is 0")
         for name in ("api_key", "api_secret"):
             if not getattr(self, name):
                 made = hashlib.sha512(f"aegis exchange {name} {self.seed}".encode()).hexdigest()[:64]

@@ -96,7 +96,8 @@ async def spawn_exchange(
 
     Raises:
         VenueUnavailable: it could not be started, died before it was ready, or was not ready in time. A death after
-            that raises nothing here: wait for `died`, or run `watch` in a nursery.
+            that raises nothing here: wait for `died`, or run `watch` in a nursery. An error of the block itself
+            leaves in an exception group, as from any nursery.
     """
     try:
         process = await trio.lowlevel.open_process(

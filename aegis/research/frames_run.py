@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import partial
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from aegis.config import Config, duration_ms
+from aegis.core.filters import plain
 from aegis.core.secret import Secret
 from aegis.engine.build import Market, build_machine
 from aegis.engine.execution import Execution
@@ -35,7 +36,8 @@ from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
-from aegis.research.lines import Line, read_lines
+from aegis.research.ledger import compare_ledger
+from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
 from aegis.runtime.clock import VirtualClock
 from aegis.runtime.cpu import InlineCpu
@@ -51,21 +53,29 @@ _PROGRESS_NS = 60_000_000_000
 _KEY, _SECRET = "replay" * 8, "secret" * 8
 #: Time after the last frame in which orders under way are answered.
 _TAIL_NS = 2_000_000_000
+_AGREE_NS = 100_000_000
+_AGREE_TRIES = 50
+#: What the clock, a float of seconds, cannot tell apart.
+_GRAIN_NS = 1_000
+_MOST_VOLUMES = 5
 
 
 class FramesRun:
     """Built from the head of the data, which shows its symbols, precision and clock offset; `run` goes through all."""
 
     def __init__(
-        self, config: Config, paths: Sequence[Path], head: Sequence[Line], *, warmup_bars: int, say: Callable[[str], None]
+        self, config: Config, paths: Sequence[Path], *, warmup_bars: int, say: Callable[[str], None]
     ) -> None:
-        raw = [line.raw for line in head]
-        self.listings = listing_from_frames(raw)
-        kinds = b"\n".join(line.payload for line in head)
+        """Raises ConfigError where the files cannot be read or hold no market."""
+        self._input = FrameLines(paths)
+        self.listings = listing_from_frames(line.raw for line in self._input.head)
+        kinds = b"\n".join(line.payload for line in self._input.head)
         trades = "trade" if b'"e":"trade"' in kinds else "aggTrade"
         self._own_marks = b'"e":"markPriceUpdate"' not in kinds
         self._paths, self._say = paths, say
-        self.source = RecordedSource((line.raw for line in read_lines(paths)), self.listings, trades=trades)
+        self._trades = trades
+        self._lines, ahead = tee(self._input)  # the exchange reads no more than a line ahead of the engine
+        self.source = RecordedSource((line.raw for line in ahead), self.listings, trades=trades)
         self.start_ns = self.source.start_ns
         self.config = attrs.evolve(
             config,
@@ -74,9 +84,7 @@ class FramesRun:
             bars=config.bars.shortened(warmup_bars),
             universe=attrs.evolve(config.universe, include=tuple(row.symbol for row in self.listings)),
         )
-        self.lines = 0
-        self.unreadable = 0
-        self._bytes = hashlib.sha256()
+        self._differences: tuple[str, ...] = ()
 
     async def run(self, clock: VirtualClock, journal: Journal) -> Summary:
         """The whole replay, on the data's clock."""
@@ -95,7 +103,7 @@ class FramesRun:
             market = await learn_market(rest, choices, self.config, self.start_ns)
             service, execution = self._engine(market, rest, journal, metrics, clock)
             machine = service.machine
-            simulator.user_events = lambda _, payload: service.private(payload)
+            simulator.user_events = lambda _, payload: service.private_now(payload)
             reconciler = Reconciler(rest, machine, clock.venue_ns, lambda: True, service.answer)
             machine.decision.ask = reconciler.ask
             await nursery.start(service.run)
@@ -112,6 +120,9 @@ class FramesRun:
             )  # fmt: skip
             await self._feed(machine)
             await self._finish(service, machine)
+            self._differences = await self._agree(machine)
+            told = {"sha256": self._input.sha256, "lines": self._input.counts.total()}
+            journal.append("input", told, clock.venue_ns())
             nursery.cancel_scope.cancel(reason="the data is over")
         return self._summary(machine, observer)
 
@@ -163,19 +174,36 @@ class FramesRun:
         channel = machine.channels[0]
         machine.connection(0, channel.inbox, self.start_ns)
         offset_ns, now_ns, told_ns = self.source.offset_ns, self.start_ns, self.start_ns
-        for line in read_lines(self._paths):
-            self.lines += 1
-            self._bytes.update(line.payload)
-            if line.recv_ns < 0:
-                self.unreadable += 1
-                continue
+        for line in self._lines:
             now_ns = max(now_ns, line.recv_ns + offset_ns)
-            await self._mover.until(now_ns)
+            await self._reach(now_ns)
             self._take(machine, line.payload, now_ns)
             if now_ns - told_ns >= _PROGRESS_NS:
                 told_ns = now_ns
-                self._say(f"{(now_ns - self.start_ns) / 1e9:,.0f} s of data, {self.lines:,} lines")
+                self._say(f"{(now_ns - self.start_ns) / 1e9:,.0f} s of data, {self._input.counts.total():,} lines")
         await self._mover.until(now_ns + _TAIL_NS)
+
+    async def _reach(self, target_ns: int) -> None:
+        """Let time pass until `target_ns`.
+
+        Where nothing of anybody's is due before it the clock jumps, which spares a turn of the scheduler a line. That
+        is known only while no other task can run: hence the wait for all of them after every real sleep.
+        """
+        gap_ns = target_ns - self._clock.venue_ns()
+        simulator = self._mover.simulator
+        due_ns = simulator.next_ns()
+        others = trio.lowlevel.current_statistics()
+        if (
+            others.tasks_runnable
+            or others.seconds_to_next_deadline * 1e9 <= gap_ns + _GRAIN_NS
+            or (due_ns is not None and due_ns <= target_ns)
+        ):
+            await self._mover.until(target_ns)
+            await wait_all_tasks_blocked()
+            return
+        if gap_ns > 0:
+            self._clock.trio_clock.jump(gap_ns / 1e9)
+        simulator.advance(target_ns)
 
     def _take(self, machine: Machine, payload: bytes, now_ns: int) -> None:
         data = frame(payload)
@@ -195,27 +223,39 @@ class FramesRun:
         service.command("finish")
         await self._mover.until(self._clock.venue_ns() + _NS_PER_MS)
 
-    def _summary(self, machine: Machine, observer: Observer) -> Summary:
-        from aegis.kernels.market import counts
+    async def _agree(self, machine: Machine) -> tuple[str, ...]:
+        """Compare with the exchange's ledger until what is under way has arrived, or the time for that is over."""
+        found: tuple[str, ...] = ()
+        for _ in range(_AGREE_TRIES):
+            found = compare_ledger(machine, fold_ledger(self._ledger.entries).only)
+            if not found:
+                break
+            await self._mover.until(self._clock.venue_ns() + _AGREE_NS)
+        return found
 
-        seen = counts(machine.table)
-        kinds = {
-            "bookTicker": seen["quotes"],
-            "aggTrade": seen["agg_trades"],
-            "trade": seen["trades"],
-            **{name: count for name, count in sorted(machine.other_messages.items())},
-            "unreadable": self.unreadable,
-        }
+    def _volumes(self, machine: Machine) -> dict[str, str]:
+        """Volume of all closed bars beside the sum of the market's trades as the lines say, which no bar has seen."""
+        told, equal = {}, 0
+        for index, spec in enumerate(machine.decision.specs):
+            bars = Decimal(int(machine.decision.bar_lots[index])).scaleb(-spec.qty_decimals)
+            trades = self._input.traded.get((self._trades, spec.symbol), Decimal(0))
+            equal += bars == trades
+            told[str(spec.symbol)] = f"bars {plain(bars)}, trades {plain(trades)}"
+        shown = dict(list(told.items())[:_MOST_VOLUMES])
+        return {**shown, "bars_equal_trades": f"{equal}/{len(told)} symbols"}
+
+    def _summary(self, machine: Machine, observer: Observer) -> Summary:
+        told = self.config.exchange
         summary = summarize(
             machine, observer, self._clock.venue_ns(),
             run={"mode": "replay", "files": [str(path) for path in self._paths], "seed": self.config.seed,
                  "data_seconds": round((self._clock.venue_ns() - self.start_ns) / 1e9, 3),
                  "warm_up": f"{self.config.bars.warmup_bars} bars (a recording brings no history)"},
-            fill_model=f"simulated from recorded prices: latency lognormal, median "
-            f"{self.config.exchange.latency_median_ms:g} ms; displayed size once; mark price smoothed from the mid"
-            if self._own_marks else "simulated from recorded prices",
+            fill_model=f"simulated from recorded prices: latency lognormal, median {told.latency_median_ms:g} ms, "
+            f"p99 {told.latency_p99_ms:g} ms each way; displayed size once; maker {told.maker_fee_bps:g} bp, "
+            f"taker {told.taker_fee_bps:g} bp" + ("; mark price smoothed from the mid" if self._own_marks else ""),
             synthetic=False,
-            differences=None,
+            differences=self._differences,
         )  # fmt: skip
-        lines = {"total": self.lines, **{name: count for name, count in kinds.items() if count}}
-        return attrs.evolve(summary, sections={"lines": lines, **summary.sections})
+        lines = {"total": self._input.counts.total(), **dict(self._input.counts.most_common())}
+        return attrs.evolve(summary, sections={"lines": lines, "volume": self._volumes(machine), **summary.sections})

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aegis.core.errors import AegisError
+from aegis.core.errors import ConfigError
 from aegis.engine.inputs import InputKind
 from aegis.runtime.metrics import Metrics
 
@@ -78,7 +78,7 @@ class RecordingHeader:
     version: int = VERSION
 
 
-class RecordingError(AegisError):
+class RecordingError(ConfigError):
     """A recording cannot be read; one line with the file and the offset in its uncompressed bytes."""
 
     def __init__(self, path: Path, offset: int, reason: str) -> None:

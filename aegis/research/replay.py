@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from aegis.engine.account_files import journal_of
 from aegis.engine.journal import Journal
 from aegis.engine.summary import Summary
 from aegis.research.frames_run import FramesRun
-from aegis.research.lines import read_lines
 from aegis.research.replay_inputs import compare, replay_inputs
 from aegis.runtime.clock import run_virtual
 from aegis.runtime.warm import warm
@@ -96,14 +94,22 @@ def _with_base(bars: Any, base: str) -> Any:
 
 def _replay_frames(paths: Sequence[Path], options: ReplayOptions, journal_path: Path, say: Say) -> Summary:
     config = replay_config(options)
-    head = [line for line in islice(read_lines(paths), 20_000)]
-    run = FramesRun(config, paths, head, warmup_bars=_WARMUP_BARS, say=say)
+    run = FramesRun(config, paths, warmup_bars=_WARMUP_BARS, say=say)
     journal = Journal.create(
         journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns
     )
     try:
         return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=config.seed)
-    except AegisError:
-        raise
+    except BaseExceptionGroup as group:
+        raise _ours(group) from None
     finally:
         journal.close()
+
+
+def _ours(group: BaseExceptionGroup) -> BaseException:
+    """The first error of ours in it, which tells the user; else the group as it is, which is a bug."""
+    for error in group.exceptions:
+        found = _ours(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, AegisError):
+            return found
+    return group

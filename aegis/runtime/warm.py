@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -45,6 +47,18 @@ def _compile(dispatcher: Any, example: Callable[[], tuple[Any, ...]]) -> bool:
     return bool(sum(dispatcher.stats.cache_hits.values()) > hits)
 
 
+def prune_cache(keep: int = 8) -> None:
+    """Delete compiled code of kernels that are long gone: every change of a kernel makes a directory of its own."""
+    current = Path(numba.config.CACHE_DIR)
+    try:
+        others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
+        others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        return  # another process prunes, or there is no cache: nothing is lost
+    for old in others[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 async def warm(
     progress: Callable[[WarmProgress], None],
     registry: list[tuple[Any, Callable[[], tuple[Any, ...]]]] | None = None,
@@ -65,4 +79,5 @@ async def warm(
         progress(WarmProgress(done=done, total=len(kernels), name=name, seconds=seconds, cached=cached))
     for dispatcher, _ in kernels:
         dispatcher.disable_compile()
+    await trio.to_thread.run_sync(prune_cache)
     return len(kernels)

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from aegis.core.errors import ConfigError
-from aegis.engine import account_files, journal_format
-from aegis.engine.journal_format import Record
+from aegis.engine import account_files, journal_format, readmodel
 from aegis.surface.tables import columns
 
 __all__ = ["export", "status", "trades", "why"]
 
+_ALL = 1_000_000
 
-def _records(home: Path | None, run: str | None, kind: str) -> Iterator[Record]:
-    return (record for record in journal_format.read(account_files.journal_of(home, run)) if record.kind == kind)
+
+def _records(home: Path | None, run: str | None, kind: str, symbol: str | None = None) -> list[dict[str, Any]]:
+    """Records of a kind, out of the read model, which is brought up to the journal first."""
+    journal = account_files.journal_of(home, run)
+    database, number = journal.with_suffix(".sqlite"), journal.stem
+    readmodel.catch_up(database, journal, number)
+    return readmodel.records(database, run=number, kind=kind, symbol=symbol, last=_ALL)
 
 
 def status(home: Path | None, run: str | None, *, as_json: bool) -> str:
@@ -45,7 +50,7 @@ def _plain(value: Any) -> str:
 
 def trades(home: Path | None, run: str | None, *, as_json: bool) -> str:
     """Closed trades, oldest first."""
-    rows = [record.data | {"closed": _iso(record.at_ns)} for record in _records(home, run, "trade")]
+    rows = [row | {"closed": _iso(row["at"])} for row in _records(home, run, "trade")]
     if as_json:
         return json.dumps(rows, indent=2)
     shown = ("closed", "symbol", "side", "qty", "entry", "exit", "reason", "net", "r")
@@ -54,21 +59,20 @@ def trades(home: Path | None, run: str | None, *, as_json: bool) -> str:
 
 def why(home: Path | None, run: str | None, symbol: str, *, as_json: bool) -> str:
     """Every decision record of a symbol."""
-    rows = [record for record in _records(home, run, "decision") if record.data["symbol"] == symbol.upper()]
+    rows = _records(home, run, "decision", symbol.upper())
     if as_json:
-        return json.dumps([record.data | {"at": _iso(record.at_ns)} for record in rows], indent=2)
-    return "\n".join(_told(record) for record in rows) or f"{symbol.upper()}: no signal in this run"
+        return json.dumps([row | {"at": _iso(row["at"])} for row in rows], indent=2)
+    return "\n".join(_told(row) for row in rows) or f"{symbol.upper()}: no signal in this run"
 
 
-def _told(record: Record) -> str:
-    data = record.data
+def _told(data: dict[str, Any]) -> str:
     seen = "; ".join(f"{name}: {text}" for name, text in data["reasons"].items())
     if data["taken"]:
         verdict = f"taken: {data['side']} {data['qty']} at most at {data['price']}, risk {data['risk']} (bound by {data['bound_by']})"
     else:
         verdict = f"refused {data['code']}: {data['value']}, limit {data['limit']}"
     return (
-        f"{_iso(record.at_ns)} {data['symbol']} {data['side']} {data['strategy']}\n"
+        f"{_iso(data['at'])} {data['symbol']} {data['side']} {data['strategy']}\n"
         f"  seen     {seen}\n"
         f"  market   bid {data['bid']} ask {data['ask']} mark {data['mark']}; level {data['level']} reached at {data['seen']}\n"
         f"  plan     stop {data['stop']}, target {data['target']}, equity {data['equity']}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import attrs
@@ -47,7 +47,7 @@ class UserSocket:
         self,
         keys: ListenKeys,
         endpoints: Endpoints,
-        deliver: Callable[[bytes, UserEvent | Ignored | Malformed], None],
+        deliver: Callable[[bytes, UserEvent | Ignored | Malformed], Awaitable[None]],
         *,
         dial: Dial,
         keep_s: float = 25 * 60,
@@ -58,7 +58,7 @@ class UserSocket:
         """
         Args:
             deliver: gets every message, raw (for the recorder; the listen key blotted out) and decoded, in the
-                socket's own task; it must not block, or the venue's pings go unanswered.
+                socket's own task; while it waits nothing is read, and the venue's pings go unanswered.
             keep_s: how often the key is prolonged; the venue forgets it after 60 minutes.
         """
         self._keys = keys
@@ -106,7 +106,7 @@ class UserSocket:
                     self.counters.ignored += 1
                 case _:
                     self.counters.events += 1
-            self._deliver(payload, event)
+            await self._deliver(payload, event)
             if isinstance(event, ListenKeyExpired):
                 raise Restartable("listen key expired")  # the socket stays open, but for ever mute
 

@@ -235,6 +235,18 @@ async def test_state_of_another_seed_is_refused(tmp_path: Path) -> None:
         await serve_exchange(attrs.evolve(SETTINGS, state_dir=tmp_path, seed=8))
 
 
+async def test_ledger_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ledger cannot be opened: .*Is a directory"):
+        await serve_exchange(attrs.evolve(SETTINGS, ledger=tmp_path))
+
+
+async def test_state_that_cannot_be_saved_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "exchange.new").mkdir()  # the file that is written first
+    with pytest.RaisesGroup(pytest.RaisesExc(ConfigError, match="could not be saved"), flatten_subgroups=True):
+        async with exchange(attrs.evolve(SETTINGS, state_dir=tmp_path)):
+            pass
+
+
 async def test_port_in_use_is_known_before_anything_is_built() -> None:
     async with exchange() as addresses:
         port = int(addresses.rest.rpartition(":")[2])
@@ -244,7 +256,15 @@ async def test_port_in_use_is_known_before_anything_is_built() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"symbols": 0}, {"rate": float("nan")}, {"latency_median_ms": 200.0}, {"taker_fee": Decimal(1)}, {"seed": -1}],
+    [
+        {"symbols": 0},
+        {"rate": float("nan")},
+        {"wallet": Decimal("NaN")},
+        {"latency_median_ms": 200.0},
+        {"latency_median_ms": 0.0},
+        {"taker_fee": Decimal(1)},
+        {"seed": -1},
+    ],
 )
 def test_wrong_setting_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^exchange: \w+ must"):

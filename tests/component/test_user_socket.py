@@ -48,9 +48,10 @@ class Post:
         self.keys = keys or Keys()
         self.got: list[tuple[bytes, object]] = []
         self.why = ""
-        self.socket = UserSocket(
-            self.keys, DEMO, lambda raw, event: self.got.append((raw, event)), dial=self.stage.dial, **options
-        )
+        self.socket = UserSocket(self.keys, DEMO, self._take, dial=self.stage.dial, **options)
+
+    async def _take(self, raw: bytes, event: object) -> None:
+        self.got.append((raw, event))
 
     async def life(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with pytest.raises(Restartable) as caught:
@@ -188,7 +189,11 @@ async def test_over_real_sockets_and_a_refused_handshake():
             server = await nursery.start(serve_websocket, handler, "127.0.0.1", 0, None)
             here = simulated(rest="http://x", stream=f"ws://127.0.0.1:{server.port}", trade=None)
             send, events = trio.open_memory_channel[object](10)
-            socket = UserSocket(Keys(), here, lambda _, event: send.send_nowait(event), dial=dialer())
+
+            async def take(_: bytes, event: object) -> None:
+                await send.send(event)
+
+            socket = UserSocket(Keys(), here, take, dial=dialer())
             await nursery.start(socket.run)
             assert isinstance(await events.receive(), TradeLite)
 
@@ -197,7 +202,7 @@ async def test_over_real_sockets_and_a_refused_handshake():
                     return Secret("UNSEEN")
 
             with pytest.raises(Restartable, match="status 404") as caught:
-                await UserSocket(Stranger(), here, lambda _, __: None, dial=dialer()).run()
+                await UserSocket(Stranger(), here, take, dial=dialer()).run()
             assert "UNSEEN" not in str(caught.value)
             nursery.cancel_scope.cancel()
 

@@ -13,7 +13,7 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.messages import CancelRequest, Unknown
 from aegis.core.orders import VenueOrder
 from aegis.core.values import AlgoStatus, AlgoType, ClientId, OrderStatus, Side
-from tests.support.core_cases import BTC, SECOND, D, make_algo, make_fill, make_order
+from tests.support.core_cases import BTC, SECOND, D, make_algo, make_fill, make_order, trade_lite
 from tests.support.trade_desk import Desk, exit_of
 
 T = TradeState
@@ -254,3 +254,28 @@ def test_the_time_limit_also_cancels_what_rests_of_the_entry() -> None:
     cancel, out = desk.step(3600)
     assert cancel == CancelRequest(cid=entry.cid, symbol=BTC)
     assert exit_of((out,)).qty == D(1)
+
+
+def test_a_trade_is_not_over_before_the_fee_of_its_last_execution_is_known() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.request_exit(ExitReason.MANUAL)
+    out = exit_of(desk.step())
+    order = desk.store.get(out.cid)
+    assert order is not None
+    order.on_trade_lite(trade_lite(out, 77, D(3), last_price=D(50500)), desk.now)
+    desk.step()
+    assert desk.trade.open_qty == 0
+    assert desk.trade.state is T.EXITING
+    assert out.cid in desk.store.incomplete(), "so that the venue is asked, should the full event never come"
+    fee = attrs.evolve(order.tape.fills[77], commission=D("7.5"), commission_asset="USDT", realized=D(1500))
+    order.on_fill(fee, desk.now)
+    filled = VenueOrder(
+        cid=out.cid, symbol=BTC, side=out.side, order_id=order.venue_id or 0, status=OrderStatus.FILLED, qty=D(3),
+        filled_qty=D(3),
+    )  # fmt: skip
+    order.found(filled, desk.now)
+    desk.step()
+    assert desk.trade.state is T.CLOSED
+    assert desk.trade.result("USDT").realized == D(1500)
+    assert desk.trade.result("USDT").fees["USDT"] >= D("7.5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from aegis.core.errors import InvariantBroken
@@ -88,6 +89,9 @@ def test_an_ended_order_with_missing_executions_stays_open_to_questions() -> Non
     order = store.get(cid(1))
     assert order is not None
     order.on_trade_lite(trade_lite(request, 1, D(1)), 2)
+    store.changed(cid(1))
+    assert store.incomplete() == [cid(1)], "the fast copy has no fee"
+    order.on_fill(attrs.evolve(order.tape.fills[1], commission=D("0.1"), realized=D(0)), 3)
     store.changed(cid(1))
     assert store.incomplete() == []
     assert tuple(store.open()) == ()

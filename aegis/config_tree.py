@@ -1,0 +1,125 @@
+"""From a TOML tree to frozen classes: strict about types, exact about where a fault is.
+
+Generic over the class; which values are allowed is the class's own affair. A validator's text begins with the name of
+its field and a colon (`top: must be between 1 and 1000, not 0`), which is joined to the path of the table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+__all__ = ["TreeError", "structure"]
+
+T = TypeVar("T")
+
+_BITS = 128  # more digits than anything has that is counted here; text of longer ones would fill the screen
+_SHOWN = 240  # characters of one complaint
+_WORD = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
+
+
+class TreeError(ValueError):
+    """What is wrong with a tree: one line that names the path of every fault."""
+
+
+def structure(tree: dict[str, Any], kind: type[T]) -> T:
+    """Fill `kind`; its attributes are texts, numbers, booleans, tuples of texts and such classes. Raises TreeError."""
+    try:
+        return _converter().structure(tree, kind)
+    except cattrs.BaseValidationError as error:
+        raise TreeError("; ".join(_lines(error, ""))) from None
+
+
+def _strict(kind: type, *accept: type) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is kind or type(value) in accept:
+            return kind(_sane(value))
+        raise ValueError(f"must be {_WORD[kind]}, not {value!r}")
+
+    return hook
+
+
+def _decimal(value: Any, _: Any) -> Decimal:
+    """The decimal that was written: TOML's float prints back as its shortest text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {value!r}")  # noqa: TRY004 - one kind of error for one kind of fault
+    number = Decimal(str(_sane(value)))
+    if not number.is_finite():
+        raise ValueError(f"must be a finite number, not {value!r}")
+    return number
+
+
+def _sane(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        raise ValueError(f"is a number of more than {_BITS} bits")
+    return value
+
+
+def _texts(value: Any, _: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or any(type(text) is not str for text in value):
+        raise ValueError(f"must be a list of texts in quotes, not {value!r}")
+    return tuple(value)
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+
+    def table(kind: type) -> Callable[[Any, Any], Any]:
+        fill: Callable[..., Any] = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+
+        def hook(value: Any, _: Any) -> Any:
+            if not isinstance(value, dict):
+                raise ValueError(f"must be a table, not {value!r}")  # noqa: TRY004 - as above
+            return fill(value, kind)
+
+        return hook
+
+    converter.register_structure_hook_factory(attrs.has, table)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
+    converter.register_structure_hook(bool, _strict(bool))
+    converter.register_structure_hook(int, _strict(int))
+    converter.register_structure_hook(float, _strict(float, int))
+    converter.register_structure_hook(str, _strict(str))
+    converter.register_structure_hook(Decimal, _decimal)
+    return converter
+
+
+def _joined(path: str, key: str) -> str:
+    """A dotted path; an odd key is quoted, so that it cannot break the line."""
+    shown = key if _BARE_KEY.fullmatch(key) else json.dumps(key[:60])
+    return f"{path}.{shown}" if path else shown
+
+
+def _lines(error: BaseException, path: str, table: type | None = None) -> list[str]:
+    """Flatten cattrs' tree of errors into `path: what is wrong`; `table` is the class whose constructor raised."""
+    if isinstance(error, cattrs.ClassValidationError):
+        out: list[str] = []
+        for sub in error.exceptions:
+            note = next(
+                (n for n in getattr(sub, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None
+            )
+            out += _lines(sub, path, error.cl) if note is None else _lines(sub, _joined(path, note.name))
+        return out
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        names = [field.name for field in attrs.fields(error.cl)]
+        return [f"{_joined(path, key)}: unknown key{_meant(key, names)}" for key in sorted(error.extra_fields)]
+    field, colon, text = str(error).partition(": ")
+    if table is not None and colon and field in attrs.fields_dict(table):
+        path = _joined(path, field)
+    else:
+        text = str(error)
+    return [f"{path}: {text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}"]
+
+
+def _meant(key: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(key[:60], names, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
