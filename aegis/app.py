@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -32,11 +33,12 @@ from aegis.engine.recovery import Recovered
 from aegis.engine.session import Access, Session, session_shards
 from aegis.engine.summary import Summary, summarize
 from aegis.engine.universe import Choice
-from aegis.exchange.ledger_view import read_ledger
+from aegis.exchange.ledger_view import LedgerView, read_ledger
 from aegis.exchange.server import LEDGER_FILE
 from aegis.exchange.settings import ExchangeSettings
 from aegis.exchange.spawn import exchange_command, spawn_exchange
 from aegis.research.ledger import compare_ledger
+from aegis.research.paper import PAPER_FILLS, PaperVenue, open_paper, paper_signer
 from aegis.research.recording import RecordingHeader
 from aegis.research.tap import RecordingTap, Start
 from aegis.runtime import logs
@@ -49,7 +51,7 @@ from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
 from aegis.runtime.warm import WarmProgress, warm
 from aegis.surface import view
 from aegis.venue.credentials import read_signer
-from aegis.venue.endpoints import DEMO, LIVE, simulated
+from aegis.venue.endpoints import DEMO, LIVE, Endpoints, simulated
 from aegis.venue.http import HttpxPort
 from aegis.venue.limits import Limits
 from aegis.venue.rest import RestClient
@@ -82,8 +84,6 @@ def refuse_unready(config: Config, *, live: bool) -> None:
         raise ConfigError(f'mode = "live" does not start yet: {missing} is not complete; use sim, paper or testnet')
     if live:
         raise ConfigError(f'--live goes with mode = "live", and this config says mode = "{config.mode}"')
-    if config.mode == "paper":
-        raise ConfigError('mode = "paper" does not start yet: the live market source of the simulated fills is missing')
 
 
 def run(config: Config, options: RunOptions, *, say: Say) -> Summary | None:
@@ -125,12 +125,21 @@ async def _access(
         endpoints = simulated(rest=found.rest, stream=found.stream, trade=found.trade)
         signer: Signer = HmacSigner(Secret(found.api_key), Secret(found.api_secret))
     else:
-        endpoints = DEMO if config.mode == "testnet" else LIVE
-        signer = read_signer(config.credentials, os.environ)
+        endpoints = _endpoints(config)
+        signer = paper_signer() if config.mode == "paper" else read_signer(config.credentials, os.environ)
     port = HttpxPort(endpoints.rest)
     stack.push_async_callback(port.aclose)
-    rest = RestClient(port, signer, clock.venue_ns, Limits(), config.execution.recv_window_ms)
+    shown = None if config.mode == "paper" else signer  # on paper nothing is ever signed for the venue
+    rest = RestClient(port, shown, clock.venue_ns, Limits(), config.execution.recv_window_ms)
     return Access(endpoints=endpoints, signer=signer, rest=rest)
+
+
+def _endpoints(config: Config) -> Endpoints:
+    """The venue that the config names, else its mode's own hosts."""
+    if config.venue.named:
+        told = config.venue
+        return simulated(rest=told.rest.rstrip("/"), stream=told.stream.rstrip("/"), trade=told.trade or None)
+    return DEMO if config.mode == "testnet" else LIVE
 
 
 def _exchange_settings(config: Config, directory: Path | None) -> ExchangeSettings:
@@ -255,6 +264,12 @@ async def _trade(
     root.start_soon(warm_up)
     access = await _access(stack, config, venue_dir, clock, say)
     choices = await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
+    paper: PaperVenue | None = None
+    if config.mode == "paper":
+        await warmed.wait()
+        paper = await stack.enter_async_context(open_paper(config, access, choices, clock))
+        access = paper.access
+        root.start_soon(paper.run, name="paper account")
     market = await learn_market(access.rest, choices, config, clock.wall_ns())
     await warmed.wait()
     say(f"{len(market.specs)} symbols of {len(choices)}, warming up")
@@ -273,10 +288,14 @@ async def _trade(
         synced=state.journal.sync if config.journal.durability == "power" else None,
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
+    if paper is not None:
+        paper.watch(session.machine.table)
 
     async def settle() -> None:
         if venue_dir is not None:
-            differences.append(await _agree(session.machine, venue_dir / LEDGER_FILE))
+            differences.append(await _agree(session.machine, partial(read_ledger, venue_dir / LEDGER_FILE)))
+        elif paper is not None:
+            differences.append(await _agree(session.machine, paper.ledger))
 
     garbage = GarbageWatch(metrics, clock.monotonic_ns)
     stack.callback(garbage.remove)
@@ -309,10 +328,11 @@ async def _trade(
 def fill_model(config: Config) -> str:
     """How fills come about, in one line."""
     told = config.exchange
-    if config.mode != "sim":
+    if config.mode not in ("sim", "paper"):
         return "the venue's own"
+    how = "simulated" if config.mode == "sim" else PAPER_FILLS
     return (
-        f"simulated: latency lognormal, median {told.latency_median_ms:g} ms, p99 {told.latency_p99_ms:g} ms each way; "
+        f"{how}: latency lognormal, median {told.latency_median_ms:g} ms, p99 {told.latency_p99_ms:g} ms each way; "
         f"displayed size once; maker {told.maker_fee_bps:g} bp, taker {told.taker_fee_bps:g} bp"
     )
 
@@ -322,12 +342,12 @@ async def _stop_after(seconds: float, lifecycle: Lifecycle) -> None:
     lifecycle.advance(Phase.DRAINING, f"{seconds:g} s are over")
 
 
-async def _agree(machine: Machine, ledger: Path) -> tuple[str, ...]:
+async def _agree(machine: Machine, ledger: Callable[[], LedgerView]) -> tuple[str, ...]:
     """Compare until both sides have seen the same events, or the time for that is over."""
     found: tuple[str, ...] = ("the ledger was never read",)
     with trio.move_on_after(_AGREE_S):
         while found:
-            view = await trio.to_thread.run_sync(read_ledger, ledger)
+            view = await trio.to_thread.run_sync(ledger)
             found = compare_ledger(machine, view.only)
             if found:
                 await trio.sleep(0.1)

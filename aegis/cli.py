@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from aegis import __version__, config as configs
+from aegis import __version__
+from aegis import config as configs
 from aegis.core.errors import AegisError, ConfigError, Interrupted, VenueRefusal, VenueUnavailable
 
 if TYPE_CHECKING:
@@ -257,9 +258,8 @@ def journal_export(run_id: str | None, home: Path | None) -> None:
     """
     from aegis.surface import reports
 
-    out = click.get_binary_stream("stdout")
     for line in reports.export(home, run_id):
-        out.write(line)
+        sys.stdout.buffer.write(line)
 
 
 def _leave(code: int, reason: str) -> NoReturn:

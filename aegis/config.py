@@ -19,6 +19,7 @@ import cattrs
 import tomli_w
 
 from aegis.config_tree import TreeError, structure
+from aegis.config_venue import VenueConfig
 from aegis.core.errors import ConfigError
 from aegis.core.risk_limits import RiskLimits
 
@@ -35,6 +36,7 @@ __all__ = [
     "LogConfig",
     "StrategyConfig",
     "UniverseConfig",
+    "VenueConfig",
     "decision_hash",
     "dump",
     "duration_ms",
@@ -242,6 +244,7 @@ class Config:
     mode: str = attrs.field(default="sim", validator=_one_of("sim", "paper", "testnet", "live"))
     seed: int = attrs.field(default=7, validator=_between(0, 2**31 - 1))
     account: str = attrs.field(default="main", validator=_matching("[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"))
+    venue: VenueConfig = attrs.field(factory=VenueConfig)
     universe: UniverseConfig = UniverseConfig()
     feed: FeedConfig = FeedConfig()
     conflation: ConflationConfig = ConflationConfig()
@@ -270,6 +273,8 @@ def loads(text: str, origin: str = "config") -> Config:
         raise ConfigError(f"{origin}: {error}") from None
     if duration_ms(config.bars.base) not in map(duration_ms, _SERVED):  # only a replay can do with others
         raise ConfigError(f"{origin}: bars.base: the venue serves {', '.join(_SERVED)}, not {config.bars.base!r}")
+    if config.mode == "sim" and config.venue.named:
+        raise ConfigError(f'{origin}: venue: mode "sim" starts its own exchange; paper and testnet can use another')
     return config
 
 

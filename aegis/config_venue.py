@@ -21,7 +21,7 @@ def _address(*schemes: str, path: bool) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         if value and not _is_address(value, schemes, path=path):
             shape = " or ".join(f"{scheme}://host:port" for scheme in schemes)
-            raise ValueError(f"{attribute.name} must be {shape}{' with a path' if path else ''}, not {value!r}")
+            raise ValueError(f"{attribute.name}: must be {shape}{' with a path' if path else ''}, not {value!r}")
 
     return check
 
@@ -52,9 +52,7 @@ class VenueConfig:
 
     def __attrs_post_init__(self) -> None:
         if bool(self.rest) != bool(self.stream) or (self.trade and not self.rest):
-            raise ValueError(
-                "rest and stream go together: else prices would come from one venue and fills from another"
-            )
+            raise ValueError("stream: goes with rest, and trade with both: a venue is named whole, or not at all")
 
     @property
     def named(self) -> bool:

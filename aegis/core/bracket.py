@@ -46,6 +46,7 @@ class Trade:
         self.closed_ns: int | None = None
         self.naked_ns = 0
         self._naked_since_ns: int | None = None
+        self._flat_ns: int | None = None
         self._exiting_ns = 0
         self._next_exit_ns = 0
         self._policy = policy or BracketPolicy()
@@ -116,8 +117,10 @@ class Trade:
         """When `step` has to be called even if nothing arrives; None while only evidence can change anything."""
         times: list[int] = []
         entry, plan, policy = self.entry, self.plan, self._policy
+        if self._flat_ns is not None and any(order.can_cancel for order in self._closing_orders()):
+            times.append(self._flat_ns + policy.sibling_grace_ns)
         if entry is None or self.state.final:
-            return None
+            return min(times, default=None)
         if plan.entry_ttl_ns is not None and entry.can_cancel:
             times.append(plan.decision_ns + plan.entry_ttl_ns)
         if self.state in (TradeState.PROTECTING, TradeState.PROTECTED) and self.first_fill_ns is not None:
@@ -309,7 +312,13 @@ class Trade:
         return requests
 
     def _cancel_siblings(self, now_ns: int) -> Iterator[Request]:
+        """The entry at once; protection only if the venue has not expired it by itself."""
+        if self._flat_ns is None:
+            self._flat_ns = now_ns
+        waited = now_ns >= self._flat_ns + self._policy.sibling_grace_ns
         for order in self._orders():
+            if order is not self.entry and not waited:
+                continue
             if cancel := order.request_cancel(now_ns + self._policy.cancel_deadline_ns):
                 yield cancel
 

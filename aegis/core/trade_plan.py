@@ -98,6 +98,8 @@ class BracketPolicy:
     """Longest naked time, and longest wait for a triggered child, before the position is closed at market."""
     exit_retry_ns: int = attrs.field(default=500_000_000, validator=validators.gt(0))
     cancel_deadline_ns: int = attrs.field(default=2_000_000_000, validator=validators.gt(0))
+    sibling_grace_ns: int = attrs.field(default=0, validator=validators.ge(0))
+    """How long the venue has to expire the protection of a position that is gone, before it is cancelled."""
 
 
 @attrs.frozen(kw_only=True)

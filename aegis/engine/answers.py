@@ -138,7 +138,9 @@ def order_answer(cid: str, symbol: str, asked_ns: int, row: OrderState | None, *
 
 
 def algo_answer(cid: str, symbol: str, asked_ns: int, row: AlgoState | None, *, alive: bool) -> bytes:
-    found = None if row is None else _Algo(algo_id=row.algo_id, status=row.status, order_id=row.order_id, filled_qty=row.filled_qty)
+    found = None if row is None else _Algo(
+        algo_id=row.algo_id, status=row.status, order_id=row.order_id, filled_qty=row.filled_qty
+    )
     return msgspec.json.encode(AlgoAnswer(cid=cid, symbol=symbol, asked_ns=asked_ns, alive=alive, row=found))
 
 

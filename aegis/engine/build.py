@@ -37,6 +37,8 @@ __all__ = ["Market", "build_machine", "strategy_params"]
 _NS_PER_MS = 1_000_000
 #: The longest that our clock and the venue's may disagree about when a request expired.
 _ABSENCE_MARGIN_NS = 2_000_000_000
+#: The venue expires the protection of a position that is gone; a cancel that comes first only earns a refusal.
+_SIBLING_GRACE_NS = 500_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +131,9 @@ def _decision(
         next_cid=lambda: late[0].next_cid(),
         book=lambda fill, now_ns: late[0].book(fill, now_ns),
         closed=lambda trade: late[0].trade_ended(trade),
-        policy=BracketPolicy(confirm_limit_ns=config.execution.protect_budget_ms * _NS_PER_MS),
+        policy=BracketPolicy(
+            confirm_limit_ns=config.execution.protect_budget_ms * _NS_PER_MS, sibling_grace_ns=_SIBLING_GRACE_NS
+        ),
         absence=AbsenceRule(
             recv_window_ns=config.execution.recv_window_ms * _NS_PER_MS, margin_ns=_ABSENCE_MARGIN_NS
         ),

@@ -24,6 +24,8 @@ ZERO = Decimal(0)
 _NS_PER_MS = 1_000_000
 #: Older than any limit: for what has never been heard.
 _NEVER_NS = 10**18
+#: No price and no size: the wire takes any 24 characters, exact numbers end here.
+_ABSURD = 1e15
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -61,7 +63,7 @@ class ContextMaker:
         """Mark price of a symbol by name; None where there is none yet."""
         index = self._index(name)
         price = float(self.table.symbols["mark"][index]) if index is not None else float("nan")
-        return exact(price) if price > 0.0 else None
+        return exact(price) if 0.0 < price < _ABSURD else None
 
     def _index(self, name: SymbolName) -> int | None:
         return next((i for i, spec in enumerate(self.specs) if spec.symbol == name), None)
@@ -111,7 +113,7 @@ class ContextMaker:
         rate = float(row["funding"])
         if rate != rate:  # the venue sends none
             return Funding(due_in_ns=_NEVER_NS)
-        return Funding(rate=exact(rate), due_in_ns=max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns))
+        return Funding(rate=exact(min(max(rate, -1.0), 1.0)), due_in_ns=max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns))
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
         """Positions plus everything that working orders could add."""
@@ -160,5 +162,5 @@ def _open_risk(desk: Desk) -> Decimal:
 
 
 def _known(value: float) -> Decimal:
-    """A price or size off the table; 0 for what has never been heard, which every check refuses."""
-    return exact(value) if value > 0.0 else ZERO
+    """A price or size off the table; 0 for what has never been heard or is absurd, which every check refuses."""
+    return exact(value) if 0.0 < value < _ABSURD else ZERO

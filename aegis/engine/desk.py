@@ -270,7 +270,7 @@ class Desk:
 
     def next_ns(self) -> int | None:
         """When `on_timer` has something to do."""
-        times = [trade.next_ns() for trade in self.trades.values()]
+        times = [trade.next_ns() for trade in self._followed()]
         return min((t for t in (*times, self.store.next_deadline_ns()) if t is not None), default=None)
 
     def unsettled(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
@@ -290,6 +290,11 @@ class Desk:
             doubt = order.cid in unknown or order.cid in self.unproven or order.cancel is CancelState.DOUBTFUL
             if doubt or lost:
                 yield order.symbol, order.cid, conditional, child if lost else None
+
+    def _followed(self) -> Iterator[Trade]:
+        yield from self.trades.values()
+        for tails in self.tails.values():
+            yield from tails
 
     def open_trades(self) -> Iterable[Trade]:
         """Trades that are not over."""

@@ -102,8 +102,8 @@ class Execution:
                 for request in opening:  # without its intent on the disk no entry leaves; exits and cancels do
                     self.deliver(not_sent(request, str(error)))
                 requests = [one for one in requests if one not in opening]
-            for request in requests:
-                self._out(request)
+            for leaving in requests:
+                self._out(leaving)
 
     async def _work(self) -> None:
         while True:

@@ -16,6 +16,8 @@ from aegis.signals.strategy import Setup
 __all__ = ["Armed", "Setups"]
 
 _NS_PER_MS = 1_000_000
+#: Prices from here on are none.
+_ABSURD = 1e15
 _REFUSALS = {
     levels.FULL: "slots_full",
     levels.PASSED: "passed",
@@ -51,6 +53,9 @@ class Setups:
         self.withdraw(*key)
         if key in self.decided:
             self.not_armed["decided"] += 1
+            return False
+        if max(setup.stop, setup.target) >= _ABSURD:
+            self.not_armed["absurd"] += 1
             return False
         slot = levels.arm(
             self.table, setup.symbol, setup.side.sign, levels.DEFAULT, setup.entry, setup.zone,

@@ -67,7 +67,9 @@ def summarize(
         "trades": _trades(machine),
         "execution": _execution(machine),
         "positions": {"open": [_position(row) for row in observer.snapshot().positions]},
-        "latency": {name: f"{p50:.3f} / {p99:.3f} ms (p50 / p99)" for name, (p50, p99) in observer.latency_ms().items()},
+        "latency": {
+            name: f"{p50:.3f} / {p99:.3f} ms (p50 / p99)" for name, (p50, p99) in observer.latency_ms().items()
+        },
         "model": {"fills": fill_model},
     }
     found = () if differences is None else differences
@@ -118,8 +120,8 @@ def _money(machine: Machine, now_ns: int) -> dict[str, Any]:
         "realised": plain(book.realized),
         "unrealised": plain(book.unrealized),
         "max_drawdown": money(book.max_drawdown),
-        "gross_exposure": f"{money(exposure.gross)} now, {money(exposure.gross_max)} max, {money(exposure.gross_mean)} mean",
-        "net_exposure": f"{money(exposure.net)} now, {money(exposure.net_max)} max, {money(exposure.net_mean)} mean",
+        "gross_exposure": _exposure(exposure.gross, exposure.gross_max, exposure.gross_mean),
+        "net_exposure": _exposure(exposure.net, exposure.net_max, exposure.net_mean),
         "time_in_market": f"{exposure.in_market:.1%}",
     }
 
@@ -150,6 +152,10 @@ def _execution(machine: Machine) -> dict[str, Any]:
         "working_orders": decision.desk.store.working_count(),
         "conditional_orders": decision.desk.store.algo_count(),
     }
+
+
+def _exposure(now: Decimal, highest: Decimal, mean: Decimal) -> str:
+    return f"{money(now)} now, {money(highest)} max, {money(mean)} mean"
 
 
 def _spread(samples: Samples) -> str | None:

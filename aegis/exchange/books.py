@@ -45,6 +45,7 @@ class Books:
         self._public = np.zeros(4096, kernels.PUBLIC)
         self._count = 0
         self._order = 0
+        self._watched: set[int] = set()
         n = len(self.listings)
         self._state = np.zeros((n, len(kernels.STATE)), np.int64)
         self._levels = np.zeros((n, 2, depth), np.int64)
@@ -128,6 +129,16 @@ class Books:
         self._column["high"][symbol] = high
         self._column["mark_low_e8"][symbol] = mark_low_e8
         self._column["mark_high_e8"][symbol] = mark_high_e8
+        never = (-kernels.NEVER, kernels.NEVER, -kernels.NEVER, kernels.NEVER)
+        if (low, high, mark_low_e8, mark_high_e8) == never:
+            self._watched.discard(symbol)
+        else:
+            self._watched.add(symbol)
+
+    @property
+    def watching(self) -> bool:
+        """Whether any price can touch anything; if not, `advance` may be put off until the market is looked at."""
+        return bool(self._watched)
 
     def unwatch(self, symbol: int) -> None:
         """No bound of this symbol stops `advance`."""
@@ -226,6 +237,7 @@ class Books:
             raise ConfigError("the saved exchange state was made with other symbols or another depth")
         self.now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
         self._state[:] = state["books.state"]
+        self._watched = set(range(len(self.listings)))  # more than there are, until they are set anew
         self._levels[:] = state["books.levels"]
         self._taken[:] = state["books.taken"]
         self._events, self._cursor = state["books.events"].copy(), 0

@@ -86,7 +86,9 @@ class LiveSource:
         columns = {"mark_e8": mark_e8, "index_e8": index_e8}
         self.counts["mark"] += len(self._put(now_ns, MARK, symbols, good, columns))
 
-    def _put(self, now_ns: int, kind: int, symbols: Int64, good: Mask, columns: dict[str, npt.NDArray[Any]]) -> EventArray:
+    def _put(
+        self, now_ns: int, kind: int, symbols: Int64, good: Mask, columns: dict[str, npt.NDArray[Any]]
+    ) -> EventArray:
         self._now_ns = max(self._now_ns, now_ns)
         self.counts["refused"] += len(symbols) - int(good.sum())
         events = np.zeros(int(good.sum()), EVENT)

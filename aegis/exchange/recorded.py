@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
@@ -32,6 +33,8 @@ _SAMPLE = 2_000
 _SMOOTHING = 10
 #: A silence longer than this brings no marks of its own.
 _LONGEST_SILENCE_S = 60
+#: The furthest that a recorder's clock may be from the exchange's.
+_FARTHEST_NS = 24 * 3_600_000_000_000
 _LARGEST = 2**53
 _LARGEST_TICKS = 2**31
 
@@ -56,6 +59,7 @@ def _parse(line: bytes) -> _Frame | None:
     return _Frame(int(stamp), data) if isinstance(data, dict | list) else None
 
 
+@lru_cache(maxsize=1 << 16)  # prices and sizes repeat
 def _scaled(value: object, decimals: int, unit: int) -> int:
     """Decimal text as a whole number of `unit * 10**-decimals`, exactly.
 
@@ -75,8 +79,11 @@ def _scaled(value: object, decimals: int, unit: int) -> int:
 
 
 def _event_ms(frame: _Frame) -> int | None:
+    """The event time, where it can be one: a recorder's clock is wrong by seconds, not by days."""
     stamp = frame.data.get("E") if isinstance(frame.data, dict) else None
-    return stamp if isinstance(stamp, int) and stamp > 0 else None
+    if not isinstance(stamp, int) or abs(stamp * _NS_PER_MS - frame.received_ns) > _FARTHEST_NS:
+        return None
+    return stamp
 
 
 class RecordedSource:
@@ -340,7 +347,7 @@ def listing_from_frames(lines: Iterable[bytes], sample: int = 20_000) -> tuple[L
 def _plain(text: object) -> bool:
     """Positive plain decimal text of at most eight decimals."""
     try:
-        return _scaled(text, 8, 1) > 0
+        return isinstance(text, str) and _scaled(text, 8, 1) > 0
     except ValueError:
         return False
 

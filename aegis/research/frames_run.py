@@ -34,6 +34,7 @@ from aegis.exchange.ledger_view import fold_ledger
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
+from aegis.kernels.books import MARK
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
 from aegis.research.ledger import compare_ledger
@@ -49,6 +50,7 @@ from aegis.venue.signing import HmacSigner
 __all__ = ["FramesRun"]
 
 _NS_PER_MS = 1_000_000
+_NS_PER_SECOND = 1_000_000_000
 _PROGRESS_NS = 60_000_000_000
 _KEY, _SECRET = "replay" * 8, "secret" * 8
 #: Time after the last frame in which orders under way are answered.
@@ -84,6 +86,7 @@ class FramesRun:
             bars=config.bars.shortened(warmup_bars),
             universe=attrs.evolve(config.universe, include=tuple(row.symbol for row in self.listings)),
         )
+        self._second = 0
         self._differences: tuple[str, ...] = ()
 
     async def run(self, clock: VirtualClock, journal: Journal) -> Summary:
@@ -203,17 +206,25 @@ class FramesRun:
             return
         if gap_ns > 0:
             self._clock.trio_clock.jump(gap_ns / 1e9)
-        simulator.advance(target_ns)
+        if self._books.watching:
+            simulator.advance(target_ns)
 
     def _take(self, machine: Machine, payload: bytes, now_ns: int) -> None:
         data = frame(payload)
-        if self._own_marks:
-            for _, mark in self._frames.encode(self._books.published(), {MARK_ARRAY_STREAM}):
-                data = frame(mark) + data
-        else:
-            self._books.published()
+        if now_ns // _NS_PER_SECOND != self._second:
+            self._second = now_ns // _NS_PER_SECOND
+            data = self._marks(now_ns) + data
         machine.channels[0].inbox.extend(data)
         machine.read(0, len(data), now_ns)
+
+    def _marks(self, now_ns: int) -> bytes:
+        """What the exchange has made up of mark prices, which come once a second, where the recording has none."""
+        self._mover.simulator.advance(now_ns)
+        records = self._books.published()
+        if not self._own_marks:
+            return b""
+        marks = records[records["kind"] == MARK]
+        return b"".join(frame(mark) for _, mark in self._frames.encode(marks, {MARK_ARRAY_STREAM}))
 
     async def _finish(self, service: Service, machine: Machine) -> None:
         """Close the last bars: no trade before the end of the last bar is still to come."""

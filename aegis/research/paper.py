@@ -8,7 +8,8 @@ frame is decoded twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import attrs
@@ -19,7 +20,8 @@ from aegis.config import Config, ExchangeConfig
 from aegis.core.errors import ConfigError, Restartable
 from aegis.core.filters import SymbolSpec
 from aegis.core.secret import Secret
-from aegis.engine.session import PrivateDelivery
+from aegis.engine.session import Access, PrivateDelivery
+from aegis.engine.universe import Choice
 from aegis.exchange.books import Books
 from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
@@ -31,18 +33,23 @@ from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.market import Table
 from aegis.research.memory_venue import MemoryPort, Mover
+from aegis.runtime.clock import Clock
+from aegis.venue.clock_sync import ClockEstimate, ClockSync
 from aegis.venue.decode import decode_user_event
-from aegis.venue.endpoints import Endpoints
-from aegis.venue.http import HttpPort, HttpReply
+from aegis.venue.http import HttpPort, HttpReply, HttpxPort
 from aegis.venue.replies import BookTicker, PremiumIndex
 from aegis.venue.rest import RestClient
 from aegis.venue.signing import HmacSigner
 
-__all__ = ["STEP_MS", "MemoryStream", "PaperPort", "PaperVenue", "Sampler", "opening_listing", "paper_endpoints"]
+__all__ = [
+    "PAPER_FILLS", "MemoryStream", "Opening", "PaperPort", "PaperVenue", "Sampler", "open_paper", "opening_listing",
+    "paper_signer",
+]  # fmt: skip
 
-#: How often the market is sampled.
-STEP_MS = 5
-_STEP_NS = STEP_MS * 1_000_000
+_STEP_MS = 5
+_STEP_NS = _STEP_MS * 1_000_000
+#: The fill model in words.
+PAPER_FILLS = f"simulated on live quotes sampled every {_STEP_MS} ms, depth behind the touch and funding modelled"
 _NS_PER_MS = 1_000_000
 _KEY, _SECRET = "paper" * 8, "secret" * 8
 #: The simulated account is not what limits requests: the venue's own budget, which they are spent from too, is.
@@ -59,9 +66,33 @@ _PUBLIC = frozenset(
 )  # fmt: skip
 
 
-def paper_endpoints(endpoints: Endpoints) -> Endpoints:
-    """The venue without its trade socket: orders go to the simulator, by the REST port."""
-    return attrs.evolve(endpoints, trade=None)
+def paper_signer() -> HmacSigner:
+    """The simulated account's key, which is no secret."""
+    return HmacSigner(Secret(_KEY), Secret(_SECRET))
+
+
+@asynccontextmanager
+async def open_paper(
+    config: Config, venue: Access, choices: Sequence[Choice], clock: Clock
+) -> AsyncIterator[PaperVenue]:
+    """The paper venue of the chosen symbols, and a connection to the real one while it is used.
+
+    The clock is set first: simulated orders live on the venue's time, which must not jump under them.
+
+    Raises VenueUnavailable, and ConfigError where a symbol has no price to begin with.
+    """
+    specs = [choice.spec for choice in choices if choice.included]
+
+    def apply(estimate: ClockEstimate) -> None:
+        clock.offset_ns = estimate.offset_ns
+
+    await ClockSync(venue.rest.server_time, clock.wall_ns, apply).measure(4)
+    opening = Opening(books=await venue.rest.book_tickers(), marks=await venue.rest.premium_index())
+    port = HttpxPort(venue.endpoints.rest)
+    try:
+        yield PaperVenue(config, specs, opening, public=port, venue=venue, venue_ns=clock.venue_ns)
+    finally:
+        await port.aclose()
 
 
 class PaperPort:
@@ -162,20 +193,23 @@ class PaperVenue:
     """The simulated account beside a venue's live market.
 
     Attributes:
-        rest: every call of the engine: public ones go through `public` to the venue, the rest to the simulator.
-        signer: the simulated account's key.
+        access: what a session needs: public calls and market sockets are the venue's, all else is the simulator.
     """
 
     def __init__(
         self,
         config: Config,
         specs: Sequence[SymbolSpec],
-        public: HttpPort,
         opening: Opening,
-        client: RestClient,
+        *,
+        public: HttpPort,
+        venue: Access,
         venue_ns: Callable[[], int],
     ) -> None:
-        """`specs` are the symbols that the engine trades, in its order; `client` is the venue's, whose limits hold."""
+        """`specs` are the symbols that the engine trades, in its order; `public` reaches `venue`, whose limits hold.
+
+        Raises ConfigError where a symbol has no price to begin with.
+        """
         self._venue_ns = venue_ns
         books = {book.symbol: book for book in opening.books}
         missing = [spec.symbol for spec in specs if spec.symbol not in books]
@@ -192,18 +226,16 @@ class PaperVenue:
         simulator = _simulator(config, self.books, listings, self._ledger)
         simulator.user_events = self._on_event
         self._mover = Mover(simulator, venue_ns)
-        self.signer = HmacSigner(Secret(_KEY), Secret(_SECRET))
-        self.rest = RestClient(
-            PaperPort(public, MemoryPort(self._mover, venue_ns)), self.signer, venue_ns, client.limits,
-            config.execution.recv_window_ms,
-        )  # fmt: skip
+        port = PaperPort(public, MemoryPort(self._mover, venue_ns))
+        self.access = Access(
+            endpoints=attrs.evolve(venue.endpoints, trade=None),  # orders go by the REST port
+            signer=paper_signer(),
+            rest=RestClient(port, paper_signer(), venue_ns, venue.rest.limits, config.execution.recv_window_ms),
+            ssl_context=venue.ssl_context,
+            private_stream=self._private_stream,
+        )
 
-    @staticmethod
-    async def opening(client: RestClient) -> Opening:
-        """Prices to begin with. Raises VenueUnavailable."""
-        return Opening(books=await client.book_tickers(), marks=await client.premium_index())
-
-    def private_stream(self, deliver: PrivateDelivery) -> MemoryStream:
+    def _private_stream(self, deliver: PrivateDelivery) -> MemoryStream:
         """The account's private stream, one for each who asks."""
         self._streams.append(MemoryStream(deliver))
         return self._streams[-1]
@@ -242,19 +274,18 @@ class Opening:
         books = {book.symbol: book for book in self.books}
         marks = {mark.symbol: mark for mark in self.marks}
         quoted = [books[spec.symbol] for spec in specs]
-        mids = [(book.bid + book.ask) / 2 for book in quoted]
-        pairs = [
-            (float(known.mark), float(known.index)) if known is not None and known.mark > 0 else (float(mid), math.nan)
-            for mid, known in zip(mids, (marks.get(spec.symbol) for spec in specs), strict=True)
-        ]
+        touch = np.array([[book.bid, book.bid_qty, book.ask, book.ask_qty] for book in quoted], np.float64).T
+        pairs = []
+        for book in quoted:
+            known = marks.get(book.symbol)
+            if known is not None and known.mark > 0 and known.index > 0:
+                pairs.append((float(known.mark), float(known.index)))
+            else:
+                pairs.append((float(book.bid + book.ask) / 2, math.nan))
         symbols = np.arange(len(specs))
-        source.quotes(
-            now_ns, symbols,
-            bid=np.array([float(book.bid) for book in quoted]), bid_qty=np.array([float(book.bid_qty) for book in quoted]),
-            ask=np.array([float(book.ask) for book in quoted]), ask_qty=np.array([float(book.ask_qty) for book in quoted]),
-        )  # fmt: skip
+        source.quotes(now_ns, symbols, bid=touch[0], bid_qty=touch[1], ask=touch[2], ask_qty=touch[3])
         mark, index = np.array(pairs).T
-        source.marks(now_ns, symbols, mark=mark, index=np.where(index > 0, index, np.nan))
+        source.marks(now_ns, symbols, mark=mark, index=index)
 
 
 def _simulator(config: Config, books: Books, listings: Sequence[Listing], ledger: Ledger) -> Simulator:
