@@ -16,7 +16,7 @@ RUFF = "ruff==0.17.6"
 MYPY = "mypy==2.4.1"
 IMPORT_LINTER = "import-linter==2.16"
 TEST_DEPENDENCIES = (
-    "build==1.6.1",
+    "hatchling==1.33.0",
     "coverage==7.17.3",
     "hypothesis==6.170.15",
     "pytest==9.2.0",

@@ -60,6 +60,7 @@ from aegis.venue.signing import HmacSigner, Signer
 __all__ = ["RunOptions", "refuse_unready", "run", "universe"]
 
 Say = Callable[[str], None]
+ReadLedger = Callable[[], LedgerView]
 
 _NS_PER_MS = 1_000_000
 _READY_S = 300.0  # the very first start compiles kernels in both processes
@@ -185,7 +186,7 @@ class _State:
 
 @contextmanager
 def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iterator[_State]:
-    """Lock the account, open the journal, log into the directory. Raises the errors of `account_files` and `journal`."""
+    """Lock the account, open the journal, log into its directory. Raises errors of `account_files` and `journal`."""
     home = account_files.state_home(options.home)
     if config.mode != "sim":
         account = account_files.open_account(account_files.account_directory(home, config.mode, config.account))
@@ -214,14 +215,15 @@ def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iter
             log.close()
 
 
-async def _warm(say: Say) -> None:
-    """Compile the kernels; silent when they all come from the cache."""
+async def _warm(say: Say, warmed: trio.Event) -> None:
+    """Compile the kernels, then set `warmed`; silent when they all come from the cache."""
 
     def progress(step: WarmProgress) -> None:
         if not step.cached:
             say(f"compiling kernels {step.done}/{step.total}: {step.name} {step.seconds:.1f} s")
 
     await warm(progress)
+    warmed.set()
 
 
 async def _run(config: Config, options: RunOptions, say: Say) -> Summary | None:
@@ -256,29 +258,23 @@ async def _trade(
     say(f"run {state.run}, state in {state.directory}")
     venue_dir = state.directory / "exchange" if config.mode == "sim" else None
     warmed = trio.Event()
-
-    async def warm_up() -> None:  # while the exchange starts, which compiles kernels of its own
-        await _warm(say)
-        warmed.set()
-
-    root.start_soon(warm_up)
+    root.start_soon(_warm, say, warmed)  # while the exchange starts, which compiles kernels of its own
     access = await _access(stack, config, venue_dir, clock, say)
     choices = await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
+    await warmed.wait()
+    ledger: ReadLedger | None = partial(read_ledger, venue_dir / LEDGER_FILE) if venue_dir else None
     paper: PaperVenue | None = None
     if config.mode == "paper":
-        await warmed.wait()
         paper = await stack.enter_async_context(open_paper(config, access, choices, clock))
-        access = paper.access
+        access, ledger = paper.access, paper.ledger
         root.start_soon(paper.run, name="paper account")
     market = await learn_market(access.rest, choices, config, clock.wall_ns())
-    await warmed.wait()
     say(f"{len(market.specs)} symbols of {len(choices)}, warming up")
     start_ns = clock.wall_ns()
     tap: Tap = NoTap()
     if options.record is not None:
-        header = RecordingHeader(
-            run=state.run, symbols=tuple(spec.symbol for spec in market.specs), config_toml=dump(config)
-        )
+        symbols = tuple(spec.symbol for spec in market.specs)
+        header = RecordingHeader(run=state.run, symbols=symbols, config_toml=dump(config))
         start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
         tap = stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
     limiter = trio.CapacityLimiter(4)
@@ -292,10 +288,8 @@ async def _trade(
         paper.watch(session.machine.table)
 
     async def settle() -> None:
-        if venue_dir is not None:
-            differences.append(await _agree(session.machine, partial(read_ledger, venue_dir / LEDGER_FILE)))
-        elif paper is not None:
-            differences.append(await _agree(session.machine, paper.ledger))
+        if ledger is not None:
+            differences.append(await _agree(session.machine, ledger))
 
     garbage = GarbageWatch(metrics, clock.monotonic_ns)
     stack.callback(garbage.remove)
@@ -305,17 +299,13 @@ async def _trade(
         settle_garbage()
         garbage.install()
 
-    root.start_soon(_publish, session.observer, state.directory / "status.json")
-    root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
-    root.start_soon(view.show, session.observer.snapshot)
+    _look_on(root, session.observer, state)
     if options.seconds is not None:
         root.start_soon(_stop_after, options.seconds, lifecycle)
     state.begun = True
     await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
     return summarize(
-        session.machine,
-        session.observer,
-        clock.venue_ns(),
+        session.machine, session.observer, clock.venue_ns(),
         run={"run": state.run, "mode": config.mode, "seed": config.seed, "journal": str(state.journal.path),
              "stopped": lifecycle.reason},
         fill_model=fill_model(config),
@@ -323,6 +313,13 @@ async def _trade(
         differences=differences[0] if differences else None,
         failure=session.failure,
     )  # fmt: skip
+
+
+def _look_on(root: trio.Nursery, observer: Observer, state: _State) -> None:
+    """Start what people look at: status file, read model, live view."""
+    root.start_soon(_publish, observer, state.directory / "status.json")
+    root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
+    root.start_soon(view.show, observer.snapshot)
 
 
 def fill_model(config: Config) -> str:
@@ -342,7 +339,7 @@ async def _stop_after(seconds: float, lifecycle: Lifecycle) -> None:
     lifecycle.advance(Phase.DRAINING, f"{seconds:g} s are over")
 
 
-async def _agree(machine: Machine, ledger: Callable[[], LedgerView]) -> tuple[str, ...]:
+async def _agree(machine: Machine, ledger: ReadLedger) -> tuple[str, ...]:
     """Compare until both sides have seen the same events, or the time for that is over."""
     found: tuple[str, ...] = ("the ledger was never read",)
     with trio.move_on_after(_AGREE_S):

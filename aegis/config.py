@@ -6,6 +6,7 @@ same value. Secrets are never part of a config: it names the environment variabl
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import tomllib
@@ -314,10 +315,13 @@ def decision_hash(config: Config) -> str:
     return hashlib.sha256(dump(attrs.evolve(config, log=LogConfig())).encode()).hexdigest()[:16]
 
 
+@functools.cache  # it compiles a function for each class
+def _unconverter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(Decimal, lambda value: int(value) if value == int(value) else float(value))
+    return converter
+
+
 def dump(config: Config) -> str:
     """TOML of the effective config; `loads(dump(c)) == c` for every config that was loaded."""
-    converter = cattrs.Converter()
-    converter.register_unstructure_hook(
-        Decimal, lambda value: int(value) if value == value.to_integral() else float(value)
-    )
-    return tomli_w.dumps(cast(dict[str, Any], converter.unstructure(config)))
+    return tomli_w.dumps(cast(dict[str, Any], _unconverter().unstructure(config)))

@@ -7,6 +7,7 @@ its field and a colon (`top: must be between 1 and 1000, not 0`), which is joine
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def _texts(value: Any, _: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+@functools.cache  # it compiles a function for each class
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
 

@@ -113,7 +113,8 @@ class ContextMaker:
         rate = float(row["funding"])
         if rate != rate:  # the venue sends none
             return Funding(due_in_ns=_NEVER_NS)
-        return Funding(rate=exact(min(max(rate, -1.0), 1.0)), due_in_ns=max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns))
+        due_in_ns = max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns)
+        return Funding(rate=exact(min(max(rate, -1.0), 1.0)), due_in_ns=due_in_ns)
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
         """Positions plus everything that working orders could add."""

@@ -7,7 +7,6 @@ evidence the trade of that symbol is asked what is missing (`Trade.step`), and t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
 from typing import Any, Protocol
 
 import attrs
@@ -37,7 +36,6 @@ from aegis.engine.records import describe_fill, describe_outcome, describe_plan,
 
 __all__ = ["VENUE_CLOSES", "Desk", "Scribe"]
 
-ZERO = Decimal(0)
 #: How client ids begin under which the venue itself closes a position: liquidation, auto-deleveraging, settlement.
 VENUE_CLOSES = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
@@ -199,8 +197,6 @@ class Desk:
         """Ask the symbol's trades what is missing, and send it."""
         for trade in (*self.tails.get(symbol, ()), *((self.trades[symbol],) if symbol in self.trades else ())):
             was = trade.state
-            if trade.open_qty <= ZERO and _awaits_fees(trade):
-                continue  # a result without them would be wrong
             try:
                 for request in trade.step(now_ns):
                     self._dispatch(trade, self.gate.approve_exit(request, now_ns), now_ns)
@@ -262,10 +258,10 @@ class Desk:
             reason = Unknown(request=order.request, reason="no answer within the budget")
             self._note("outcome", describe_outcome(reason), now_ns)
             self._step(order.symbol, now_ns)
-        for symbol, trade in tuple(self.trades.items()):
+        for trade in tuple(self._followed()):
             due_ns = trade.next_ns()
             if due_ns is not None and due_ns <= now_ns:
-                self._step(symbol, now_ns)
+                self._step(trade.plan.symbol, now_ns)
         self._complain()
 
     def next_ns(self) -> int | None:
@@ -286,7 +282,7 @@ class Desk:
         for order in self.store.open():
             conditional = isinstance(order, AlgoOrder)
             child = order.child_id if isinstance(order, AlgoOrder) else order.venue_id
-            lost = order.cid in incomplete or not all(fill.complete for fill in order.tape.fills.values())
+            lost = order.cid in incomplete
             doubt = order.cid in unknown or order.cid in self.unproven or order.cancel is CancelState.DOUBTFUL
             if doubt or lost:
                 yield order.symbol, order.cid, conditional, child if lost else None
@@ -299,9 +295,3 @@ class Desk:
     def open_trades(self) -> Iterable[Trade]:
         """Trades that are not over."""
         return self.trades.values()
-
-
-def _awaits_fees(trade: Trade) -> bool:
-    """Of some execution only the fast copy has come: its fee and its profit are on their way."""
-    ours = (*trade.stops, *trade.targets, *trade.exits, *((trade.entry,) if trade.entry else ()))
-    return not all(fill.complete for order in ours for fill in order.tape.fills.values())

@@ -104,4 +104,6 @@ def decode_seed(payload: bytes) -> tuple[int, Records, tuple[Records, ...]]:
     arrays: list[Records] = []
     while source.tell() < len(payload):
         arrays.append(np.load(source, allow_pickle=False))
+    if not arrays:
+        raise ValueError("a history without its arrays")
     return symbol, arrays[0], tuple(arrays[1:])

@@ -279,6 +279,7 @@ class Machine:
     def end_of_data(self, bar_ms: int) -> None:
         """A recording is over: every bar that has begun may close."""
         self._lateness_ms = -bar_ms
+        self._rows.append(no_rows())  # the next boundary has something to analyse, whether or not a row is left
 
     # -- the account ---------------------------------------------------------------------------------------------------
     def private(self, payload: bytes, now_ns: int) -> None:

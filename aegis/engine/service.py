@@ -235,9 +235,9 @@ class Service:
             self._jobs.send_nowait(self.machine.analyse(now_ns))
 
     def _slice(self, now_ns: int) -> None:
-        begin_ns = self._clock.monotonic_ns()
+        begin_ns = self._clock.cpu_ns()
         self.machine.slice(now_ns)
-        if self._clock.monotonic_ns() - begin_ns > _SLOW_CALL_NS:
+        if self._clock.cpu_ns() - begin_ns > _SLOW_CALL_NS:
             self._slow_calls += 1
             get_logger().warning("strategy.slow", calls=self._slow_calls)
             if self._slow_calls == _SLOW_CALLS:

@@ -332,7 +332,7 @@ def listing_from_frames(lines: Iterable[bytes], sample: int = 20_000) -> tuple[L
     listings = []
     for index, symbol in enumerate(prices):
         listing = listing_from_precision(
-            symbol, index, _grid(prices[symbol]), _grid(quantities[symbol]), Decimal(prices[symbol][0]), now_ms
+            symbol, index, _grid(prices[symbol]), _grid(quantities[symbol]), _usual(prices[symbol]), now_ms
         )
         listings.append(
             attrs.evolve(
@@ -350,6 +350,12 @@ def _plain(text: object) -> bool:
         return isinstance(text, str) and _scaled(text, 8, 1) > 0
     except ValueError:
         return False
+
+
+def _usual(texts: Sequence[str]) -> Decimal:
+    """The middle one of the first prices: one that is damaged must not set the limits of all orders."""
+    first = sorted(Decimal(text) for text in texts[:99])
+    return first[len(first) // 2]
 
 
 def _grid(texts: Sequence[str]) -> Decimal:

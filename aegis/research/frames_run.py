@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from aegis.config import Config, duration_ms
+from aegis.core.errors import ConfigError
 from aegis.core.filters import plain
 from aegis.core.secret import Secret
 from aegis.engine.build import Market, build_machine
@@ -70,14 +71,16 @@ class FramesRun:
     ) -> None:
         """Raises ConfigError where the files cannot be read or hold no market."""
         self._input = FrameLines(paths)
-        self.listings = listing_from_frames(line.raw for line in self._input.head)
         kinds = b"\n".join(line.payload for line in self._input.head)
         trades = "trade" if b'"e":"trade"' in kinds else "aggTrade"
         self._own_marks = b'"e":"markPriceUpdate"' not in kinds
-        self._paths, self._say = paths, say
-        self._trades = trades
+        self._paths, self._say, self._trades = paths, say, trades
         self._lines, ahead = tee(self._input)  # the exchange reads no more than a line ahead of the engine
-        self.source = RecordedSource((line.raw for line in ahead), self.listings, trades=trades)
+        try:
+            self.listings = listing_from_frames(line.raw for line in self._input.head)
+            self.source = RecordedSource((line.raw for line in ahead), self.listings, trades=trades)
+        except ConfigError as error:
+            raise ConfigError(f"{paths[0]}: {error}") from None
         self.start_ns = self.source.start_ns
         self.config = attrs.evolve(
             config,

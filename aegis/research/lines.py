@@ -23,7 +23,8 @@ _GZIP = b"\x1f\x8b"
 LONGEST = 1 << 18
 #: A receive time further than this from the one before it is taken for damage: every 100 ms of a gap are lived through.
 FAR_NS = 6 * 3_600_000_000_000
-_HEAD = 20_000
+#: Lines that show what a recording holds.
+HEAD = 20_000
 _MOST = Decimal(10) ** 15
 #: Event types that are counted by name; others together, because a name in damaged data may be anything.
 _EVENTS = frozenset({"bookTicker", "trade", "aggTrade", "depthUpdate", "markPriceUpdate", "forceOrder", "contractInfo"})
@@ -99,7 +100,7 @@ class FrameLines:
     def __init__(self, paths: Sequence[Path]) -> None:
         """Read the head. Raises ConfigError, also where no line there has the form of a recording."""
         self._lines = read_lines(paths)
-        self.head = list(islice(self._lines, _HEAD))
+        self.head = list(islice(self._lines, HEAD))
         stamps = [line.recv_ns for line in self.head if line.recv_ns >= 0]
         if not stamps:
             raise ConfigError(f"{paths[0]}: line 1: not `<receive time, ns> <frame>`")

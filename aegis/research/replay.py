@@ -25,6 +25,7 @@ from aegis.engine.summary import Summary
 from aegis.research.frames_run import FramesRun
 from aegis.research.replay_inputs import compare, replay_inputs
 from aegis.runtime.clock import run_virtual
+from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.warm import warm
 
 __all__ = ["ReplayOptions", "replay"]
@@ -52,6 +53,7 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary
         if not path.exists():
             raise ConfigError(f"{path}: no such file or directory")
     trio.run(_warm, say)
+    settle_garbage()
     with tempfile.TemporaryDirectory(prefix="aegis-replay-") as scratch:
         journal = Path(scratch) / "replay.journal"
         if any(path.is_dir() for path in paths):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from aegis import config as configs
 from aegis.config import Config
-from aegis.core.errors import InvariantBroken
+from aegis.core.errors import InvariantBroken, Restartable
 from aegis.core.messages import AlgoRequest, OrderRequest
 from aegis.core.values import ClientId
 from aegis.engine import journal_format
@@ -27,6 +28,8 @@ from aegis.runtime.metrics import Metrics
 from aegis.venue.inbox import Inbox
 
 __all__ = ["compare", "replay_inputs"]
+
+T = TypeVar("T")
 
 _PROGRESS = 50_000
 #: What `compare` looks at: what was seen and what was decided.
@@ -49,12 +52,12 @@ def replay_inputs(directory: Path, journal_path: Path, *, say: Callable[[str], N
         journal_path, run=header.run, config_hash=configs.decision_hash(config), at_ns=first.now_ns
     )
     try:
-        player = _Player(config, start, header.run, first.now_ns, journal)
+        player = _Player(directory, config, start, header.run, first.now_ns, journal)
         for count, one in enumerate(inputs, start=1):
             player.take(one)
             if count % _PROGRESS == 0:
                 say(f"{count:,} inputs, {(one.now_ns - first.now_ns) / 1e9:,.0f} s of data")
-        return player.summary(directory)
+        return player.summary()
     finally:
         journal.close()
 
@@ -62,7 +65,10 @@ def replay_inputs(directory: Path, journal_path: Path, *, say: Callable[[str], N
 class _Player:
     """The machine, and the analysis job that is in flight between ANALYSE and RESULT."""
 
-    def __init__(self, config: Config, start: Start, run: str, start_ns: int, journal: Journal) -> None:
+    def __init__(
+        self, directory: Path, config: Config, start: Start, run: str, start_ns: int, journal: Journal
+    ) -> None:
+        self.directory = directory
         self.config, self.start_ns, self.now_ns, self.count = config, start_ns, start_ns, 0
         market: Market = start.market
         self.machine: Machine = build_machine(
@@ -74,13 +80,28 @@ class _Player:
         self._job: Job | None = None
 
     def take(self, one: Input) -> None:
-        """One input, as the live run took it; a broken invariant halts here as it did there."""
+        """One input, as the live run took it; a broken invariant halts here as it did there.
+
+        Raises RecordingError for an input that no run can have taken.
+        """
         self.now_ns = one.now_ns
         self.count += 1
         try:
             self._dispatch(one)
         except InvariantBroken as error:
             self.machine.halt(str(error), one.now_ns)
+        except Restartable:
+            return  # the run dropped that connection, as its next inputs tell
+
+    def _check(self, one: Input, possible: bool, reason: str) -> None:
+        if not possible:
+            raise RecordingError(self.directory, 0, f"input {one.seq} ({one.kind.name}): {reason}")
+
+    def _decoded(self, one: Input, decode: Callable[..., T], *args: object) -> T:
+        try:
+            return decode(one.payload, *args)
+        except (ValueError, LookupError, EOFError, msgspec.MsgspecError) as error:
+            raise RecordingError(self.directory, 0, f"input {one.seq} ({one.kind.name}): {error}") from None
 
     def _decide_hits(self, now_ns: int) -> None:
         try:
@@ -90,6 +111,8 @@ class _Player:
 
     def _dispatch(self, one: Input) -> None:
         machine, now_ns, payload = self.machine, one.now_ns, one.payload
+        if one.kind in (InputKind.READ, InputKind.CONNECTION):
+            self._check(one, one.channel < len(machine.channels), f"there is no socket {one.channel}")
         match one.kind:
             case InputKind.READ:
                 machine.channels[one.channel].inbox.extend(payload)
@@ -99,24 +122,26 @@ class _Player:
             case InputKind.ANALYSE:
                 self._job = machine.analyse(now_ns)
             case InputKind.RESULT:
+                self._check(one, self._job is not None, "a result without its job")
                 self._result(payload == b"\1", now_ns)
             case InputKind.PRIVATE:
                 machine.private(payload, now_ns)
             case InputKind.OUTCOME:
-                machine.outcome(decode_outcome(payload, self._request_of), now_ns)
+                machine.outcome(self._decoded(one, decode_outcome, self._request_of), now_ns)
             case InputKind.TIMER:
                 machine.timer(now_ns)
             case InputKind.SEED:
-                symbol, base, higher = decode_seed(payload)
+                symbol, base, higher = self._decoded(one, decode_seed)
+                self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
                 machine.seed(symbol, base, higher, now_ns)
             case InputKind.CONNECTION:
                 machine.connection(one.channel, Inbox() if payload == b"\1" else None, now_ns)
             case InputKind.COMMAND:
-                machine.command(decode_command(payload), now_ns)
+                machine.command(self._decoded(one, decode_command), now_ns)
             case InputKind.SNAPSHOT:
-                what, answer = msgspec.json.decode(payload, type=tuple[str, msgspec.Raw])
-                machine.answer(what, bytes(answer), now_ns)
+                self._decoded(one, self._answer)
             case InputKind.SLICE:
+                self._check(one, machine.has_slices(), "there is nothing to slice")
                 machine.slice(now_ns)
             case InputKind.HEADER | InputKind.END:
                 return
@@ -127,20 +152,24 @@ class _Player:
         spare, behind, job = self.machine.analysis.begin(job)
         self.machine.result(Analysis.compute(spare, behind, job) if done else None, now_ns)
 
+    def _answer(self, payload: bytes) -> None:
+        what, answer = msgspec.json.decode(payload, type=tuple[str, msgspec.Raw])
+        self.machine.answer(what, bytes(answer), self.now_ns)
+
     def _request_of(self, cid: ClientId) -> OrderRequest | AlgoRequest:
         order = self.machine.decision.desk.store.get(cid)
         if order is None:
             raise InvariantBroken(f"the recording has an outcome of {cid}, which this replay never sent")
         return order.request
 
-    def summary(self, directory: Path) -> Summary:
+    def summary(self) -> Summary:
         observer = Observer(
             machine=self.machine, metrics=Metrics(), venue_ns=lambda: self.now_ns, run="replay", mode="replay",
             phase=lambda: "REPLAY", started_ns=self.start_ns,
         )  # fmt: skip
         return summarize(
             self.machine, observer, self.now_ns,
-            run={"mode": "replay", "files": [str(directory)], "inputs": self.count,
+            run={"mode": "replay", "files": [str(self.directory)], "inputs": self.count,
                  "data_seconds": round((self.now_ns - self.start_ns) / 1e9, 3)},
             fill_model="the fills of the recorded run",
             synthetic=self.config.mode == "sim",

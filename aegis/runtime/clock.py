@@ -50,6 +50,10 @@ class Clock(Protocol):
         """Nanoseconds since some moment; never goes back, never jumps with the wall."""
         ...
 
+    def cpu_ns(self) -> int:
+        """Processor time of this thread: what a call itself has cost, whoever else the machine was busy with."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -65,6 +69,9 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
+
+    def cpu_ns(self) -> int:
+        return time.thread_time_ns()
 
 
 class VirtualClock:
@@ -85,6 +92,9 @@ class VirtualClock:
 
     def venue_ns(self) -> int:
         return self.wall_ns() + self.offset_ns
+
+    def cpu_ns(self) -> int:
+        return self.monotonic_ns()
 
     def monotonic_ns(self) -> int:
         return round(self.trio_clock.current_time() * 1e9)

@@ -27,7 +27,7 @@ def render(summary: Summary) -> str:
 
 
 def _line(key: str, value: Any) -> list[str]:
-    label = f"  {key.replace('_', ' '):<24}"
+    label = f"  {key.replace('_', ' '):<28}"
     if isinstance(value, list | tuple):
         return [label.rstrip() + ("" if value else "   none"), *(f"    {one}" for one in value)]
     if isinstance(value, Mapping):

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import msgspec
+import numpy as np
 
 from aegis.config import Config
 from aegis.core.approval import Approved
 from aegis.core.errors import InvariantBroken
-from aegis.core.messages import Request
+from aegis.core.messages import OrderRequest, Request
 from aegis.core.risk import Fees
-from aegis.core.values import Side, SymbolName
+from aegis.core.values import OrderStatus, Side, SymbolName
 from aegis.engine.build import Market, build_machine
 from aegis.engine.decision import Decision
 from aegis.engine.inputs import NoTap
 from aegis.engine.journal_format import Record
 from aegis.engine.machine import Channel, Machine
-from aegis.kernels.layout import BAR, EVENT
+from aegis.kernels.layout import EVENT
 from aegis.kernels.state import Records
 from aegis.signals.strategy import Advice, Setup
 from aegis.signals.view import SymbolView
 from aegis.venue import strict
-from tests.support.core_cases import make_brackets, make_spec
+from tests.support.core_cases import make_brackets, make_spec, order_update
 from tests.support.market_feed import make_quote
-
-import numpy as np
 
 MS = 1_000_000
 START_MS = 1_700_000_000_000
@@ -148,16 +146,14 @@ class Rig:
         self.now_ns += int(seconds * 1e9)
         self.updates += 1
         now_ms = self.now_ns // MS
-        text = make_quote(
-            self.updates, s=name, b=f"{bid:.1f}", a=f"{ask:.1f}", B="900", A="900", E=now_ms, T=now_ms
-        )
+        text = make_quote(self.updates, s=name, b=f"{bid:.1f}", a=f"{ask:.1f}", B="900", A="900", E=now_ms, T=now_ms)
         self.channel.recv_ns = self.now_ns
         if mark:
             index = SYMBOLS.index(name)
             row = self.machine.table.symbols[index]
             row["mark"], row["mark_ms"] = bid, now_ms
         (outcome,) = strict.decode(text, self.machine.table, self.now_ns)
-        assert type(outcome).__name__ == "Tick", outcome
+        assert type(outcome).__name__ == "Applied", outcome
         self.machine.decide_hits(self.now_ns)
 
     def arm(self, **changes: Any) -> Setup:
@@ -189,8 +185,17 @@ class Rig:
         setups = self.decision.setups
         return setups.signals.live(), setups.candles.live()
 
-    def snapshot(self) -> list[Record]:
-        return copy.copy(list(self.pages))
 
-
-assert BAR.names
+def open_position(rig: Rig, symbol: int = 0) -> OrderRequest:
+    """A taken signal whose entry is filled and whose protection has been asked for; price is back above the level."""
+    assert rig.signal(symbol=symbol, zone=900 + symbol)["taken"]
+    (entry,) = rig.take()
+    assert isinstance(entry, OrderRequest)
+    number = 1 + len(rig.pages.of("fill"))
+    update = order_update(
+        entry, OrderStatus.FILLED, trade_id=number, last_qty=entry.qty, filled_qty=entry.qty, order_id=number
+    )
+    rig.decision.on_user_event(update, rig.now_ns)
+    rig.take()
+    rig.quote(50010.0, 50011.0, rig.decision.specs[symbol].symbol)
+    return entry

@@ -14,9 +14,9 @@ from aegis import config as configs
 from aegis.config import Config
 from aegis.core.approval import Approved
 from aegis.core.errors import InvariantBroken
-from aegis.core.messages import Request
+from aegis.core.messages import OrderRequest, Request
 from aegis.core.risk import Fees
-from aegis.core.values import SymbolName
+from aegis.core.values import Side, SymbolName
 from aegis.engine.analysis import Analysis
 from aegis.engine.build import Market, build_machine
 from aegis.engine.desk import Scribe
@@ -24,6 +24,7 @@ from aegis.engine.inputs import InputKind, NoTap, Tap
 from aegis.engine.machine import Channel, Machine
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
+from aegis.signals.strategy import Setup
 from aegis.venue.inbox import Inbox, Message
 from tests.support.analysis_cases import Rows, make_bars
 from tests.support.core_cases import make_brackets, make_spec
@@ -192,3 +193,22 @@ def contract(ms: int, status: str, symbol: int = 0) -> bytes:
 
 def text(value: Any) -> bytes:
     return frame(json.dumps(value).encode())
+
+
+def enter(rig: Rig, symbol: int = 0) -> OrderRequest:
+    """A warm engine with a wallet takes a signal: its entry order, which has just left."""
+    rig.warm((symbol,))
+    rig.machine.answer("account", b'{"wallet":"10000"}', rig.now_ns)
+    ms = rig.now_ns // MS
+    rig.read(1, marks(ms + 1, symbol))
+    rig.read(0, quote(ms, 10, 4999.9, 5000.1, symbol))
+    setup = Setup(
+        strategy="test", symbol=symbol, name=NAMES[symbol], side=Side.BUY, zone=5, timeframe="1s", entry=4990.0,
+        stop=4900.0, target=5200.0, known_at_ms=ms, expires_ms=ms + 60_000, time_limit_ms=60_000,
+    )  # fmt: skip
+    assert rig.machine.decision.setups.arm(setup, np.zeros(1, BAR)[0], rig.now_ns)
+    rig.read(0, quote(ms, 11, 4989.8, 4990.0, symbol))
+    assert rig.notes.of("decision")[-1]["taken"], rig.notes.of("decision")[-1]
+    order = rig.sent[-1]
+    assert isinstance(order, OrderRequest)
+    return order

@@ -268,7 +268,7 @@ def test_a_restored_history_answers_the_same_and_goes_on():
     for second in range(45):
         history.apply(record(second * 1000, 500 + second, 2, number=second), (START_MS + second * 1000) * NS)
     state = history.snapshot()
-    other = History(LISTINGS, None, START_MS + 77_000, seconds=30, minutes=10, trades=20)
+    other = History(LISTINGS, None, START_MS, seconds=30, minutes=10, trades=20)
     other.restore(state)
     for one in (history, other):
         one.apply(record(46_000, 900, 3, number=99), (START_MS + 46_500) * NS)
@@ -276,8 +276,34 @@ def test_a_restored_history_answers_the_same_and_goes_on():
         assert history.klines(0, interval) == other.klines(0, interval)
     assert history.agg_trades(0) == other.agg_trades(0)
     assert other.agg_trades(0)[-1]["a"] == 99
-    with pytest.raises(ConfigError, match="other symbols"):
-        History(LISTINGS[:2], None, START_MS, seconds=30, minutes=10, trades=20).restore(state)
+
+
+@pytest.mark.parametrize("lived_s", [0, 45, 4_000])
+def test_a_saved_history_is_what_came_after_the_start_and_the_past_is_made_again(lived_s):
+    def opened_anew():
+        source = SyntheticSource(LISTINGS, seed=5, start_ns=START_MS * NS)
+        return History(LISTINGS, source.history(), START_MS)
+
+    history, other = opened_anew(), opened_anew()
+    for second in range(0, lived_s, 7):
+        history.apply(record(second * 1000, 500 + second, 2, number=second), (START_MS + second * 1000) * NS)
+    before = {(s, i): history.klines(s, i, limit=1_500) for s in range(len(LISTINGS)) for i in ("1s", "1m", "5m")}
+    state = history.snapshot()
+    assert sum(array.nbytes for array in state.values()) < 10_000 + (lived_s + 2) * len(LISTINGS) * 60
+    other.restore(state)
+    for (symbol, interval), rows in before.items():
+        assert other.klines(symbol, interval, limit=1_500) == rows
+    assert len(other.klines(0, "1s", limit=10_000)) >= 3_100
+
+
+def test_a_history_refuses_what_was_saved_of_another():
+    history = History(LISTINGS, None, START_MS, seconds=30, minutes=10, trades=20)
+    history.apply(np.concatenate([record(k, 100, 1, number=k) for k in range(25)]), (START_MS + 30) * NS)
+    state = history.snapshot()
+    others = ((LISTINGS[:2], START_MS, 20), (LISTINGS, START_MS + 1, 20), (LISTINGS, START_MS, 10))
+    for listings, start_ms, trades in others:
+        with pytest.raises(ConfigError, match="other symbols"):
+            History(listings, None, start_ms, seconds=30, minutes=10, trades=trades).restore(state)
 
 
 def test_a_past_longer_than_the_ring_keeps_its_newest_part():

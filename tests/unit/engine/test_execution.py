@@ -1,0 +1,96 @@
+"""One request goes one way, once, and every request has an outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from aegis.core.messages import Accepted, Outcome, Refused, Request
+from aegis.core.risk import RiskGate
+from aegis.core.risk_limits import RiskLimits
+from aegis.engine.execution import Execution
+from tests.support.core_cases import make_order
+
+GATE = RiskGate(RiskLimits())
+
+
+def approved(number: int) -> Any:
+    return GATE.approve_exit(make_order(cid=f"a-{number}", reduce_only=True), 0)
+
+
+class Rest:
+    """Takes each request once and answers after a while."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.busy = self.most = 0
+
+    async def submit(self, request: Request) -> Outcome:
+        self.seen.append(request)
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        await trio.sleep(1)
+        self.busy -= 1
+        return Accepted(request=request, venue_id=len(self.seen))
+
+
+class Socket:
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.seen: list[Request] = []
+
+    def send(self, request: Request) -> bool:
+        if len(self.seen) >= self.room:
+            return False
+        self.seen.append(request)
+        return True
+
+
+async def test_what_the_socket_does_not_take_goes_by_rest_and_nothing_goes_twice(autojump_clock: Any) -> None:
+    outcomes: list[Outcome] = []
+    rest, socket = Rest(), Socket(3)
+    execution = Execution(rest=rest, socket=socket, deliver=outcomes.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execution.run)
+        for number in range(10):
+            execution.send(approved(number))
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert [r.cid for r in socket.seen] == ["a-0", "a-1", "a-2"]
+    assert sorted(r.cid for r in rest.seen) == [f"a-{n}" for n in range(3, 10)]
+    assert sorted(o.request.cid for o in outcomes) == [f"a-{n}" for n in range(3, 10)]
+    assert (execution.by_socket, execution.by_rest) == (3, 7)
+    assert 1 < rest.most <= 4
+
+
+def test_a_full_queue_is_a_refusal_that_says_so_and_entries_stop_before() -> None:
+    outcomes: list[Outcome] = []
+    execution = Execution(rest=Rest(), socket=None, deliver=outcomes.append)
+    sent = 0
+    while not execution.full():
+        execution.send(approved(sent))
+        sent += 1
+    assert outcomes == []
+    for number in range(3):  # an entry that has left in time finds room for its protection
+        execution.send(approved(sent + number))
+    assert outcomes == []
+    for number in range(100):
+        execution.send(approved(1000 + number))
+    assert outcomes
+    assert all(isinstance(o, Refused) and "full" in o.message for o in outcomes)
+    assert execution.by_rest + len(outcomes) == sent + 103
+
+
+async def test_what_broke_inside_is_not_swallowed(autojump_clock: Any) -> None:
+    class Broken(Rest):
+        async def submit(self, request: Request) -> Outcome:
+            raise ZeroDivisionError
+
+    execution = Execution(rest=Broken(), socket=None, deliver=lambda outcome: None)
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execution.run)
+            execution.send(approved(1))
+            await trio.sleep(1)
