@@ -189,7 +189,7 @@ def open_sim_run(home: Path, run: str) -> Account:
 
 
 def journal_of(home: Path | None, run: str | None) -> Path:
-    """The journal of a run, by its number or its account's `name/number`; None: the newest of all. Raises StateUnusable."""
+    """The journal of a run, by its number or `<account>/<number>`; None: the newest of all. Raises StateUnusable."""
     root = state_home(home)
     found: dict[str, Path] = {}
     for directory in [*(root / "sim").glob("*"), *(p for p in root.glob("*") if p.name != "sim")]:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 import attrs
 import msgspec
@@ -42,7 +41,8 @@ from aegis.core.values import ClientId, Side, SymbolName, WorkingType
 from aegis.engine.answers import AccountAnswer, AlgoAnswer, FillsAnswer, OrderAnswer, PositionsAnswer
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
-from aegis.engine.setups import Armed, Setups
+from aegis.engine.records import describe_decision
+from aegis.engine.setups import Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
@@ -149,7 +149,9 @@ class Decision:
         verdict = self.gate.check_entry(candidate, context, now_ns)
         self.signals += 1
         try:
-            self._record(armed, hit, candidate, context, verdict, now_ns)
+            seen = (float(hit["price"]), int(hit["event_ms"]))
+            record = describe_decision(armed.setup, self.setups.candle(armed), seen, candidate, context, verdict)
+            self.scribe.append("decision", record, now_ns)
         except InvariantBroken:
             if isinstance(verdict, Approved):
                 self.gate.release(spec.symbol)
@@ -195,45 +197,6 @@ class Decision:
         )
         self.desk.open(plan, approved, now_ns)
         self.references[candidate.signal_id] = reference
-
-    def _record(
-        self,
-        armed: Armed,
-        hit: np.void,
-        candidate: EntryCandidate,
-        context: EntryContext,
-        verdict: Approved[OrderRequest] | Denied,
-        now_ns: int,
-    ) -> None:
-        setup, quote = armed.setup, context.quote
-        data: dict[str, Any] = {
-            "signal": candidate.signal_id,
-            "symbol": candidate.symbol,
-            "side": candidate.side.value,
-            "strategy": setup.strategy,
-            "cid": candidate.cid,
-            "known_at": setup.known_at_ms,
-            "level": plain(candidate.level),
-            "seen": float(hit["price"]),
-            "event_ms": int(hit["event_ms"]),
-            "stop": plain(candidate.stop),
-            "target": plain(candidate.target),
-            "bid": plain(quote.bid),
-            "ask": plain(quote.ask),
-            "mark": plain(context.mark),
-            "equity": plain(context.account.equity),
-            "reasons": dict(setup.reasons),
-            "bar": self.setups.candle(armed),
-        }
-        if isinstance(verdict, Denied):
-            data |= {"taken": False, "code": verdict.code.value, "value": verdict.value, "limit": verdict.limit}
-            data["bound_by"] = verdict.bound_by.value if verdict.bound_by else None
-        else:
-            size = verdict.size
-            assert size is not None, "an approved entry has a size"
-            data |= {"taken": True, "qty": plain(size.qty), "risk": plain(size.risk), "bound_by": size.bound_by.value}
-            data["price"] = plain(verdict.request.price) if verdict.request.price is not None else None
-        self.scribe.append("decision", data, now_ns)
 
     # -- the account ---------------------------------------------------------------------------------------------------
     def on_user_event(self, event: object, now_ns: int) -> None:
@@ -314,7 +277,8 @@ class Decision:
         self.foreign.update(SymbolName(symbol) for symbol in answer.foreign)
         venue = {SymbolName(symbol): amount for symbol, amount in answer.amounts.items()}
         for gap in self.portfolio.compare(venue):
-            self.foreign.add(gap.symbol)
+            if gap.symbol not in self.desk.trades:  # where we trade, a fill may be on its way
+                self.foreign.add(gap.symbol)
             data = {"symbol": gap.symbol, "ours": plain(gap.ours), "venue": plain(gap.venue)}
             self.scribe.append("reconcile", data, now_ns)
 

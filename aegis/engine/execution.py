@@ -1,7 +1,7 @@
 """Requests out: by the trade socket where it is up, by REST otherwise; outcomes come back as lane-1 messages.
 
-Nothing here waits for an answer and nothing is sent twice: a request goes to exactly one of the two ways. With durability
-`power` a request first waits until its intent is on the disk.
+Nothing here waits for an answer and nothing is sent twice: a request goes to exactly one of the two ways. With
+durability `power` a request first waits until its intent is on the disk.
 """
 
 from __future__ import annotations

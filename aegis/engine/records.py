@@ -5,15 +5,18 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from aegis.core.approval import Approved
 from aegis.core.bracket import Role, TradePlan, TradeResult
 from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
+from aegis.core.risk import Denied, EntryCandidate, EntryContext
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
+from aegis.signals.strategy import Setup
 
 __all__ = [
-    "describe_fill", "describe_outcome", "describe_plan", "describe_request", "describe_result", "restore_fill",
-    "restore_plan", "restore_request",
+    "describe_decision", "describe_fill", "describe_outcome", "describe_plan", "describe_request", "describe_result",
+    "restore_fill", "restore_plan", "restore_request",
 ]
 
 Data = dict[str, Any]
@@ -177,3 +180,42 @@ def describe_result(result: TradeResult) -> Data:
         "naked_ns": result.naked_ns,
         "trigger_to_fill_ms": result.trigger_to_fill_ms,
     }
+
+
+def describe_decision(
+    setup: Setup,
+    candle: Data,
+    seen: tuple[float, int],
+    candidate: EntryCandidate,
+    context: EntryContext,
+    verdict: Approved[OrderRequest] | Denied,
+) -> Data:
+    """One signal and what became of it: what was seen (price and venue ms), the market, the plan, the verdict."""
+    quote = context.quote
+    data: Data = {
+        "signal": candidate.signal_id,
+        "symbol": candidate.symbol,
+        "side": candidate.side.value,
+        "strategy": setup.strategy,
+        "cid": candidate.cid,
+        "known_at": setup.known_at_ms,
+        "level": plain(candidate.level),
+        "seen": seen[0],
+        "event_ms": seen[1],
+        "stop": plain(candidate.stop),
+        "target": plain(candidate.target),
+        "bid": plain(quote.bid),
+        "ask": plain(quote.ask),
+        "mark": plain(context.mark),
+        "equity": plain(context.account.equity),
+        "reasons": dict(setup.reasons),
+        "bar": candle,
+    }
+    if isinstance(verdict, Denied):
+        bound_by = verdict.bound_by.value if verdict.bound_by else None
+        told: Data = {"code": verdict.code.value, "value": verdict.value, "limit": verdict.limit, "bound_by": bound_by}
+        return data | {"taken": False} | told
+    size, price = verdict.size, verdict.request.price
+    assert size is not None, "an approved entry has a size"
+    told = {"qty": plain(size.qty), "risk": plain(size.risk), "bound_by": size.bound_by.value}
+    return data | {"taken": True, "price": None if price is None else plain(price)} | told

@@ -1,4 +1,4 @@
-"""Array layouts that several kernels and the engine share. Times are venue milliseconds unless a name says otherwise."""
+"""Array layouts that several kernels and the engine share. Times are venue milliseconds unless a name says else."""
 
 from __future__ import annotations
 

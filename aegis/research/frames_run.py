@@ -66,9 +66,7 @@ _MOST_VOLUMES = 5
 class FramesRun:
     """Built from the head of the data, which shows its symbols, precision and clock offset; `run` goes through all."""
 
-    def __init__(
-        self, config: Config, paths: Sequence[Path], *, warmup_bars: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: Config, paths: Sequence[Path], *, warmup_bars: int, say: Callable[[str], None]) -> None:
         """Raises ConfigError where the files cannot be read or hold no market."""
         self._input = FrameLines(paths)
         kinds = b"\n".join(line.payload for line in self._input.head)

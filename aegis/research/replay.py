@@ -97,9 +97,7 @@ def _with_base(bars: Any, base: str) -> Any:
 def _replay_frames(paths: Sequence[Path], options: ReplayOptions, journal_path: Path, say: Say) -> Summary:
     config = replay_config(options)
     run = FramesRun(config, paths, warmup_bars=_WARMUP_BARS, say=say)
-    journal = Journal.create(
-        journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns
-    )
+    journal = Journal.create(journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns)
     try:
         return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=config.seed)
     except BaseExceptionGroup as group:

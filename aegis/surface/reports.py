@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
+import msgspec
+
 from aegis.core.errors import ConfigError
 from aegis.engine import account_files, journal_format, readmodel
+from aegis.engine.snapshot import Snapshot
 from aegis.surface.tables import columns
 
 __all__ = ["export", "status", "trades", "why"]
@@ -29,14 +33,14 @@ def status(home: Path | None, run: str | None, *, as_json: bool) -> str:
     """The last snapshot that the engine has written."""
     path = account_files.journal_of(home, run).parent / "status.json"
     try:
-        text = path.read_text(encoding="utf-8")
-        data: dict[str, Any] = json.loads(text)
+        text = path.read_bytes()
+        data = attrs.asdict(msgspec.json.decode(text, type=Snapshot))
     except FileNotFoundError:
         raise ConfigError(f"{path}: this run has written no status") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if as_json:
-        return text
+        return text.decode()
     positions = data.pop("positions")
     lines = [f"{key.replace('_', ' '):<16}{_plain(value)}" for key, value in data.items()]
     return "\n".join([*lines, columns(positions, empty="no positions")])
@@ -68,13 +72,15 @@ def why(home: Path | None, run: str | None, symbol: str, *, as_json: bool) -> st
 def _told(data: dict[str, Any]) -> str:
     seen = "; ".join(f"{name}: {text}" for name, text in data["reasons"].items())
     if data["taken"]:
-        verdict = f"taken: {data['side']} {data['qty']} at most at {data['price']}, risk {data['risk']} (bound by {data['bound_by']})"
+        size = f"{data['side']} {data['qty']} at most at {data['price']}"
+        verdict = f"taken: {size}, risk {data['risk']} (bound by {data['bound_by']})"
     else:
         verdict = f"refused {data['code']}: {data['value']}, limit {data['limit']}"
     return (
         f"{_iso(data['at'])} {data['symbol']} {data['side']} {data['strategy']}\n"
         f"  seen     {seen}\n"
-        f"  market   bid {data['bid']} ask {data['ask']} mark {data['mark']}; level {data['level']} reached at {data['seen']}\n"
+        f"  market   bid {data['bid']} ask {data['ask']} mark {data['mark']}; "
+        f"level {data['level']} reached at {data['seen']}\n"
         f"  plan     stop {data['stop']}, target {data['target']}, equity {data['equity']}\n"
         f"  verdict  {verdict}"
     )

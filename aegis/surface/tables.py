@@ -21,8 +21,8 @@ def columns(rows: Sequence[Mapping[str, Any]], *, empty: str) -> str:
     right = [all(isinstance(row[name], int | float) for row in rows) for name in names]
     lines = [[name.replace("_", " ") for name in names], *texts]
     return "\n".join(
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)).rstrip()
-        for line in lines
+        "  ".join(cell.rjust(width) if is_number else cell.ljust(width) for cell, width, is_number in cells).rstrip()
+        for cells in (zip(line, widths, right, strict=True) for line in lines)
     )
 
 
@@ -33,8 +33,13 @@ def _text(value: Any) -> str:
 def universe(choices: Sequence[Choice], *, as_json: bool) -> str:
     """Which symbols are in, which are out, and why."""
     rows = [
-        {"symbol": c.spec.symbol, "in": "yes" if c.included else "no", "turnover_24h": c.volume_quote, "why_not": c.reason}
-        for c in choices
+        {
+            "symbol": choice.spec.symbol,
+            "in": "yes" if choice.included else "no",
+            "turnover_24h": choice.volume_quote,
+            "why_not": choice.reason,
+        }
+        for choice in choices
     ]
     if as_json:
         return json.dumps(rows, indent=2, ensure_ascii=False)

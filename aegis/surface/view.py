@@ -21,7 +21,7 @@ _MOST_POSITIONS = 12
 
 
 async def show(snapshot: Callable[[], Snapshot]) -> None:
-    """Redraw until cancelled. Progress belongs to stderr, so that stdout stays the result's; off a terminal: nothing."""
+    """Redraw until cancelled, on stderr: stdout is the result's. Off a terminal nothing is drawn."""
     if not sys.stderr.isatty():
         return
     console = Console(stderr=True)
@@ -54,7 +54,8 @@ def _numbers(now: Snapshot) -> Table:
     refused = ", ".join(f"{code} {count}" for code, count in sorted(now.refused.items(), key=lambda i: -i[1])[:3])
     grid.add_row(f"ticks/s {now.ticks_per_s:,.0f}", f"ticks {now.ticks:,}", f"lag {now.lag_ms:.0f} ms",
                  f"warm {now.warm}/{now.symbols}")  # fmt: skip
-    grid.add_row(f"signals {now.signals}", f"taken {now.taken}", f"levels armed {now.levels}", f"refused: {refused or '-'}")
+    grid.add_row(f"signals {now.signals}", f"taken {now.taken}", f"levels armed {now.levels}",
+                 f"refused: {refused or '-'}")  # fmt: skip
     grid.add_row(f"orders {now.working_orders}", f"trades {now.trades}", f"equity {now.equity}",
                  f"realised {now.realized}  fees {now.fees}")  # fmt: skip
     grid.add_row(*[f"{name} {p50:.2f}/{p99:.2f} ms" for name, (p50, p99) in list(now.latency_ms.items())[:4]])

@@ -17,7 +17,8 @@ import pytest
 
 from aegis.core.errors import AegisError, ConfigError
 from aegis.engine.summary import Summary
-from aegis.research import lines as lines_module, replay as replays
+from aegis.research import lines as lines_module
+from aegis.research import replay as replays
 from aegis.research.replay import ReplayOptions
 from aegis.surface.summary import render
 from tests.support.recorded_lines import BEHIND_NS, changed, line, market_lines, quick_config, write
@@ -102,7 +103,9 @@ def test_another_process_with_other_hashes_gives_the_same_digest_through_the_com
 
 
 @pytest.mark.parametrize("number", [None, 0, 7])
-def test_one_changed_trade_price_changes_the_digest(first: Summary, quick: str, tmp_path: Path, number: int | None) -> None:
+def test_one_changed_trade_price_changes_the_digest(
+    first: Summary, quick: str, tmp_path: Path, number: int | None
+) -> None:
     def dearer(event: dict[str, Any]) -> dict[str, Any]:
         price = Decimal(event["p"])
         return event | {"p": str(price + Decimal(1).scaleb(int(price.as_tuple().exponent)))}
@@ -131,7 +134,7 @@ def damaged(at: int) -> list[bytes]:
         line(at, b"\xff\xfe"), line(at, b"[" * 5_000), line(at, b'{"e":5}'), line(at, b'{"e":"surprise"}'),
         line(at, b'{"stream":"x","data":7}'), line(at, b'{"pad":"' + b"x" * 300_000 + b'"}'),
         line(at, b'{"e":"bookTicker","u":1e400,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1","E":1e30}'),
-        line(at, b'{"e":"bookTicker","u":-5,"s":"BTCUSDT","b":"9","B":"1","a":"2","A":"1","T":1,"E":123456789012345678901}'),
+        line(at, b'{"e":"bookTicker","u":-5,"s":"BTCUSDT","b":"9","B":"1","a":"2","A":"1","T":1,"E":12345678901234567890}'),
         *(line(at, (trade % ("BTCUSDT", p, q)).encode()) for p, q in absurd),
     ]  # fmt: skip
 
@@ -187,7 +190,7 @@ def test_times_that_go_back_are_taken_in_the_order_of_the_lines(quick: str, tmp_
         (gzip.compress(b"\n".join(market_lines()))[:-2000], "line "),
         (gzip.compress(market_lines()[0])[:-8] + b"\0" * 8, "CRC check failed"),
         (b"1790000000000000000 {}", "no bookTicker and no trade"),
-        (b'1790000000000000000 {"e":"bookTicker","s":"BTCUSDT","b":"1.0","B":"1","a":"1.1","A":"1"}', "no frame with an event time"),
+        (b'1 {"e":"bookTicker","s":"BTCUSDT","b":"1.0","B":"1","a":"1.1","A":"1"}', "no frame with an event time"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_replayed_is_one_line_with_its_path(

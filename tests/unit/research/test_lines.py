@@ -16,7 +16,9 @@ from aegis.research.lines import FAR_NS, LONGEST, FrameLines, read_lines
 
 AT = 1_790_000_000_000_000_000
 
-stamped = st.builds(lambda ns, payload: b"%d %b" % (ns, payload), st.integers(AT, AT + 10**9), st.binary(min_size=1, max_size=40))
+stamped = st.builds(
+    lambda ns, payload: b"%d %b" % (ns, payload), st.integers(AT, AT + 10**9), st.binary(min_size=1, max_size=40)
+)
 any_line = st.one_of(stamped, st.binary(max_size=60)).map(lambda raw: raw.replace(b"\n", b"").replace(b"\r", b""))
 
 
@@ -131,7 +133,12 @@ def test_the_sum_is_over_all_lines_and_not_over_their_packing(tmp_path: Path, mo
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "empty"), (b"text\n", "line 1: not"), (gzip.compress(b"1 {}\n" * 500)[:-9], "line "), (b"\x1f\x8b\0\0", "line 1")],
+    [
+        (b"", "empty"),
+        (b"text\n", "line 1: not"),
+        (gzip.compress(b"1 {}\n" * 500)[:-9], "line "),
+        (b"\x1f\x8b\0\0", "line 1"),
+    ],
 )
 def test_a_file_that_cannot_be_read_names_itself(tmp_path: Path, data: bytes, says: str) -> None:
     path = tmp_path / "file"

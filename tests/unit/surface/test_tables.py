@@ -16,7 +16,10 @@ cells = st.one_of(st.integers(-9, 10**9), st.text(alphabet="abcXYZ09.", min_size
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=6))
 def test_every_cell_is_shown_and_columns_never_touch(rows: list[tuple[object, object]]) -> None:
     shown = tables.columns([{"one": one, "two": two} for one, two in rows], empty="-")
-    assert [line.split() for line in shown.split("\n")] == [["one", "two"], *([str(one), str(two)] for one, two in rows)]
+    assert [line.split() for line in shown.split("\n")] == [
+        ["one", "two"],
+        *([str(one), str(two)] for one, two in rows),
+    ]
 
 
 def test_numbers_stand_right_and_texts_left() -> None:

@@ -11,8 +11,8 @@ from aegis.surface.view import screen, show
 
 EMPTY = Snapshot(
     run="1", mode="paper", phase="STARTING", trading="HALTED", at="2026-01-01T00:00:00.000Z", uptime_s=0.0, ticks=0,
-    ticks_per_s=0.0, lag_ms=0.0, symbols=0, warm=0, levels=0, signals=0, taken=0, refused={}, working_orders=0, trades=0,
-    equity="0.00", realized="0.00", fees="0.00", positions=(), latency_ms={},
+    ticks_per_s=0.0, lag_ms=0.0, symbols=0, warm=0, levels=0, signals=0, taken=0, refused={}, working_orders=0,
+    trades=0, equity="0.00", realized="0.00", fees="0.00", positions=(), latency_ms={},
 )  # fmt: skip
 POSITION = PositionView(
     symbol="1000PEPEUSDT", side="SELL", qty="1", entry="2", stop="3", target="1", unrealized="-0.10", age_s=12.4
