@@ -104,6 +104,7 @@ def _signals(machine: Machine) -> dict[str, Any]:
         "signals": decision.signals,
         "taken": decision.taken,
         "refused": dict(decision.refused.most_common()),
+        "strategy": "quarantined" if decision.quarantined else "on",
         "setups_not_armed": dict(decision.setups.not_armed),
     }
 
@@ -129,7 +130,7 @@ def _money(machine: Machine, now_ns: int) -> dict[str, Any]:
 def _trades(machine: Machine) -> dict[str, Any]:
     told = machine.decision.statistics
     return {
-        "entries_filled": told.entries_filled,
+        "entries_filled": told.entries_filled + sum(bool(trade.open_qty) for trade in machine.decision.desk.open_trades()),
         "closed": told.trades,
         "win_rate": None if told.win_rate is None else f"{told.win_rate:.1%}",
         "average_r": None if told.average_r is None else f"{told.average_r:.3f}",

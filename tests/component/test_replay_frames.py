@@ -102,7 +102,7 @@ def test_another_process_with_other_hashes_gives_the_same_digest_through_the_com
     assert (told["ledger"], told["ok"]) == ("agrees", True)
 
 
-@pytest.mark.parametrize("number", [None, 0, 7])
+@pytest.mark.parametrize("number", [None, 0])
 def test_one_changed_trade_price_changes_the_digest(
     first: Summary, quick: str, tmp_path: Path, number: int | None
 ) -> None:
@@ -134,7 +134,7 @@ def damaged(at: int) -> list[bytes]:
         line(at, b"\xff\xfe"), line(at, b"[" * 5_000), line(at, b'{"e":5}'), line(at, b'{"e":"surprise"}'),
         line(at, b'{"stream":"x","data":7}'), line(at, b'{"pad":"' + b"x" * 300_000 + b'"}'),
         line(at, b'{"e":"bookTicker","u":1e400,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1","E":1e30}'),
-        line(at, b'{"e":"bookTicker","u":-5,"s":"BTCUSDT","b":"9","B":"1","a":"2","A":"1","T":1,"E":12345678901234567890}'),
+        line(at, b'{"e":"bookTicker","u":-5,"s":"BTCUSDT","b":"9","B":"1","a":"2","A":"1","E":12345678901234567890}'),
         *(line(at, (trade % ("BTCUSDT", p, q)).encode()) for p, q in absurd),
     ]  # fmt: skip
 

@@ -27,6 +27,7 @@ def test_check_prints_what_loads_back_to_the_same_with_its_venue(tmp_path: Path)
         ('rest = "ftp://h:1"\nstream = "ws://h:2"', "venue.rest"),
         ('rest = "http://h:1/path"\nstream = "ws://h:2"', "venue.rest"),
         ('rest = "http://h:99999"\nstream = "ws://h:2"', "venue.rest"),
+        ('rest = "http://h:0"\nstream = "ws://h:2"', "venue.rest"),
         ('rest = "http://"\nstream = "ws://h:2"', "venue.rest"),
         ('rest = "http://h:1"\nstream = "http://h:2"', "venue.stream"),
         ('rest = "http://h:1"\nstream = "ws://key@h:2"', "venue.stream"),

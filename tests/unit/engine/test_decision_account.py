@@ -60,7 +60,7 @@ def test_a_position_that_no_trade_explains_is_left_alone() -> None:
     rig.decision.foreign.clear()
     rig.pages.broken = True
     with pytest.raises(InvariantBroken):
-        rig.answer("positions", {"amounts": {"ETHUSDT": "-2.50"}, "foreign": []})
+        rig.answer("positions", {"amounts": {"BTCUSDT": str(entry.qty), "ETHUSDT": "-2.50"}, "foreign": []})
     assert rig.decision.foreign == {ETH}, "known before it is written; where we trade, a fill may be on its way"
 
 
