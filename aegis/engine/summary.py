@@ -129,8 +129,9 @@ def _money(machine: Machine, now_ns: int) -> dict[str, Any]:
 
 def _trades(machine: Machine) -> dict[str, Any]:
     told = machine.decision.statistics
+    open_now = sum(bool(trade.open_qty) for trade in machine.decision.desk.open_trades())
     return {
-        "entries_filled": told.entries_filled + sum(bool(trade.open_qty) for trade in machine.decision.desk.open_trades()),
+        "entries_filled": told.entries_filled + open_now,
         "closed": told.trades,
         "win_rate": None if told.win_rate is None else f"{told.win_rate:.1%}",
         "average_r": None if told.average_r is None else f"{told.average_r:.3f}",

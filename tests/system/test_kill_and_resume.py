@@ -22,7 +22,7 @@ def assert_protected(account: AccountView) -> None:
 
 def kill_somewhere(aegis: Aegis, moment: random.Random, *arguments: str) -> None:
     """Run until a random amount of journal has been written since trading began, and kill without a word."""
-    with aegis.start("run", "--symbols", "30", "--seed", "11", *arguments) as process:
+    with aegis.start("run", "--symbols", "30", "--seed", "11", "--seconds", "300", *arguments) as process:
         before = aegis.status().get("at")
         until(lambda: aegis.status().get("phase") == "RUNNING" and aegis.status()["at"] != before, "trading", FIRST_S)
         if not arguments:

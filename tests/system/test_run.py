@@ -19,6 +19,8 @@ from tests.support.processes import Aegis, Ended, alive, children, until
 #: The deadline leaves room for kernels that are compiled for the first time.
 FIRST_S = 400.0
 SMALL = ("--symbols", "30", "--json")
+#: A run that a test ends itself; should the tests be killed, it does not go on for ever.
+OPEN_END = (*SMALL, "--seconds", "300")
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def test_a_refusal_is_one_line_and_its_exit_code(aegis: Aegis, arguments: list[s
 
 
 def test_ctrl_c_drains_and_lists_what_stays_open(aegis: Aegis) -> None:
-    with aegis.start("run", *SMALL) as process:
+    with aegis.start("run", *OPEN_END) as process:
         until(lambda: aegis.status().get("positions"), "a position", FIRST_S)
         (exchange,) = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the whole group
@@ -188,7 +190,7 @@ def test_ctrl_c_drains_and_lists_what_stays_open(aegis: Aegis) -> None:
 
 
 def test_an_account_has_one_engine_and_a_second_signal_ends_it_at_once(aegis: Aegis) -> None:
-    with aegis.start("run", *SMALL) as process:
+    with aegis.start("run", *OPEN_END) as process:
         until(lambda: aegis.status().get("phase") == "RUNNING", "trading", FIRST_S)
         (exchange,) = children(process.pid)
         other = aegis.run("run", *SMALL, "--resume", "1")
@@ -204,7 +206,7 @@ def test_an_account_has_one_engine_and_a_second_signal_ends_it_at_once(aegis: Ae
 
 
 def test_a_signal_before_trading_ends_it_with_nothing_done(aegis: Aegis) -> None:
-    with aegis.start("run", *SMALL) as process:
+    with aegis.start("run", *OPEN_END) as process:
         (exchange,) = until(lambda: children(process.pid), "the exchange", FIRST_S)
         process.send_signal(signal.SIGINT)
         ended = aegis.ended(process, 20)
@@ -214,7 +216,7 @@ def test_a_signal_before_trading_ends_it_with_nothing_done(aegis: Aegis) -> None
 
 
 def test_death_of_the_exchange_is_one_line_and_exit_69(aegis: Aegis) -> None:
-    with aegis.start("run", *SMALL) as process:
+    with aegis.start("run", *OPEN_END) as process:
         until(lambda: aegis.status().get("phase") == "RUNNING", "trading", FIRST_S)
         (exchange,) = children(process.pid)
         os.kill(exchange, signal.SIGKILL)

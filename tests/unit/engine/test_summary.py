@@ -74,7 +74,8 @@ def test_a_busy_engine_tells_what_the_venue_knows() -> None:
     metrics = Metrics()
     metrics.histogram("loop.late_ns").record(2_000_000)
     data = json.loads(json.dumps(told(rig, metrics=metrics).data(), allow_nan=False))
-    assert data["signals"] == {"signals": 2, "taken": 1, "refused": {"COST": 1}, "setups_not_armed": {}}
+    expected = {"signals": 2, "taken": 1, "refused": {"COST": 1}, "strategy": "on", "setups_not_armed": {}}
+    assert data["signals"] == expected
     assert data["trades"]["exits"] == {"STOP": 1}
     assert (data["trades"]["entries_filled"], data["trades"]["closed"], data["trades"]["win_rate"]) == (1, 1, "0.0%")
     assert D(data["money"]["equity_end"]) == D(10000) + venue.realized - venue.fees
@@ -89,6 +90,7 @@ def test_a_busy_engine_tells_what_the_venue_knows() -> None:
 def test_an_open_position_is_listed_with_its_stop() -> None:
     rig, _ = busy(closed=False)
     (line,) = told(rig).data()["positions"]["open"]
+    assert told(rig).data()["trades"]["entries_filled"] == 1, "it counts before it is closed"
     (trade,) = rig.decision.desk.open_trades()
     assert line == f"BTCUSDT BUY {trade.open_qty} @ 50000, stop 49000, target 53000"
     assert line in render(told(rig))
@@ -108,6 +110,7 @@ def test_a_position_without_a_confirmed_stop_says_so() -> None:
     venue.take_all()
     venue.deliver(rig.decision, rig.now_ns)
     (line,) = told(rig).data()["positions"]["open"]
+    assert told(rig).data()["trades"]["entries_filled"] == 1, "it counts before it is closed"
     assert "stop NONE CONFIRMED" in line
 
 
