@@ -57,6 +57,8 @@ def tests(session: nox.Session) -> None:
     # coverage needs a file of its own for every process that the system tests start
     environment = {"COVERAGE_FILE": os.path.join(session.create_tmp(), "coverage")}
     session.run("coverage", "erase", env=environment)
+    # compiled once, before several processes would compile the same kernels at the same time
+    session.run("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
     session.run("coverage", "run", "-m", "pytest", "tests", env=environment)
     # the tracer cannot see into compiled code: the kernels' tests run once more without the compiler
     session.run("coverage", "run", "-m", "pytest", "-q", *KERNEL_TESTS, env=environment | INTERPRETED)

@@ -19,17 +19,17 @@ import attrs
 import msgspec
 import trio
 
-from aegis.config import Config, decision_hash, dump
+from aegis.config import Config, decision_hash, dump, load
 from aegis.core.errors import ConfigError, Interrupted
 from aegis.core.secret import Secret
-from aegis.engine import account_files
+from aegis.engine import account_files, journal_format
 from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
 from aegis.engine.readmodel import follow
-from aegis.engine.recovery import Recovered
+from aegis.engine.recovery import Recovered, collect
 from aegis.engine.session import Access, Session, session_shards
 from aegis.engine.summary import Summary, summarize
 from aegis.engine.universe import Choice
@@ -63,6 +63,8 @@ Say = Callable[[str], None]
 ReadLedger = Callable[[], LedgerView]
 
 _NS_PER_MS = 1_000_000
+#: In the directory of a run: what it was started with, and is resumed with.
+_CONFIG_FILE = "config.toml"
 _READY_S = 300.0  # the very first start compiles kernels in both processes
 _AGREE_S = 5.0
 
@@ -92,8 +94,12 @@ def run(config: Config, options: RunOptions, *, say: Say) -> Summary | None:
 
     Raises the errors of `core/errors.py`: Interrupted when told a second time.
     """
-    if options.resume is not None and config.mode != "sim":
-        raise ConfigError("--resume is for simulated runs; other accounts always go on where they were")
+    if options.resume is not None:
+        if config.mode != "sim":
+            raise ConfigError("--resume is for simulated runs; other accounts always go on where they were")
+        saved = account_files.state_home(options.home) / "sim" / options.resume / _CONFIG_FILE
+        if saved.exists():  # else the state tells what is missing
+            config = load(str(saved))
     return trio.run(_run, config, options, say, strict_exception_groups=True)
 
 
@@ -188,21 +194,25 @@ class _State:
 def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iterator[_State]:
     """Lock the account, open the journal, log into its directory. Raises errors of `account_files` and `journal`."""
     home = account_files.state_home(options.home)
+    resumed = options.resume
     if config.mode != "sim":
         account = account_files.open_account(account_files.account_directory(home, config.mode, config.account))
-        run = account.next_run()
-    elif options.resume is not None:
-        run, account = options.resume, account_files.open_sim_run(home, options.resume)
+        # A paper account is flat again at every start; a real one is as its last run has left it.
+        resumed = None if config.mode == "paper" else _unfinished(account)
+        run = resumed or account.next_run()
+    elif resumed is not None:
+        run, account = resumed, account_files.open_sim_run(home, resumed)
     else:
         run, account = account_files.new_sim_run(home)
     with account:
         path = account.journal_path(run)
         durability = config.journal.durability
         past: Recovered | None = None
-        if options.resume is not None:
+        if resumed is not None:
             past = Recovered()
             journal, _ = Journal.resume(path, past.see, durability=durability)
         else:
+            (account.directory / _CONFIG_FILE).write_text(dump(config), encoding="utf-8")
             journal = Journal.create(
                 path, run=run, config_hash=decision_hash(config), at_ns=clock.wall_ns(), durability=durability
             )
@@ -213,6 +223,14 @@ def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iter
         finally:
             journal.close()
             log.close()
+
+
+def _unfinished(account: account_files.Account) -> str | None:
+    """The account's last run, where it has left trades open: its journal goes on."""
+    for run in account.runs()[-1:]:
+        if collect(journal_format.read(account.journal_path(run))).plans:
+            return run
+    return None
 
 
 async def _warm(say: Say, warmed: trio.Event) -> None:

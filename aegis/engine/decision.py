@@ -45,7 +45,7 @@ from aegis.engine.records import describe_decision
 from aegis.engine.setups import Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
-from aegis.kernels.state import Records
+from aegis.kernels.state import NEXT_OPEN, Records
 from aegis.signals.strategy import Setup, Strategy, Withdraw
 from aegis.signals.view import SymbolView
 
@@ -56,9 +56,10 @@ _STATES = {"activate": TradingState.ACTIVE, "reduce": TradingState.REDUCING, "ha
 
 
 def last_bar(state: State, symbol: int) -> np.void:
-    """The newest closed base bar, as a row of dtype BAR."""
+    """The newest closed base bar, as a row of dtype BAR; a bar's place in its ring follows from its open time."""
     ring = state.bars[symbol, 0]
-    row: np.void = ring[int(state.structure["last"][symbol, 0]) & (len(ring) - 1)]
+    newest = int(state.clock[NEXT_OPEN]) // int(state.parameters[0]["timeframe_ms"]) - 1
+    row: np.void = ring[newest & (len(ring) - 1)]
     return row
 
 
