@@ -278,8 +278,7 @@ class Decision:
         self.foreign.update(SymbolName(symbol) for symbol in answer.foreign)
         venue = {SymbolName(symbol): amount for symbol, amount in answer.amounts.items()}
         for gap in self.portfolio.compare(venue):
-            if gap.symbol not in self.desk.trades:  # where we trade, a fill may be on its way
-                self.foreign.add(gap.symbol)
+            self.foreign.add(gap.symbol)
             data = {"symbol": gap.symbol, "ours": plain(gap.ours), "venue": plain(gap.venue)}
             self.scribe.append("reconcile", data, now_ns)
 
