@@ -14,6 +14,7 @@ from aegis.core.messages import ConfigUpdate, OrderUpdate, Refused
 from aegis.core.values import ClientId, OrderStatus, SymbolName
 from aegis.engine.decision import last_bar
 from aegis.kernels import levels
+from aegis.kernels.analysis import AnalysisParams, SeedCode, new_state, seed, set_live_from
 from aegis.kernels.layout import BAR
 from tests.support.core_cases import make_order, order_update
 from tests.support.decision_rig import START_MS, Rig, make_setup, open_position
@@ -103,12 +104,16 @@ def test_bars_are_counted_in_lots_and_part_of_the_digest() -> None:
     assert digest(8)[0] != first
 
 
-def test_the_newest_bar_is_read_from_the_ring() -> None:
-    rig = Rig.make()
-    front = rig.machine.analysis.front
-    front.bars[0, 0, 3]["close"] = 9.0
-    front.structure["last"][0, 0] = 3 + len(front.bars[0, 0])
-    assert last_bar(front, 0)["close"] == 9.0
+def test_the_newest_bar_is_the_last_one_that_closed() -> None:
+    state = new_state(1, (60_000, 300_000), AnalysisParams(warm_bars=20))
+    bars = np.zeros(700, BAR)  # more than the ring holds
+    bars["open_time"] = 60_000 * np.arange(1_000, 1_700)
+    for name in ("open", "high", "low", "close"):
+        bars[name] = 100.0
+    set_live_from(state, 0, int(bars["open_time"][-1]) + 60_000)
+    assert seed(state, 0, bars, (bars[:0],)).code is SeedCode.OK
+    newest = last_bar(state, 0)
+    assert int(newest["open_time"]) == int(state.bars[0, 0]["open_time"].max()) == int(bars["open_time"][-1])
 
 
 def test_levels_left_behind_by_a_stop_do_not_fire() -> None:
