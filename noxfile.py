@@ -25,7 +25,16 @@ TEST_DEPENDENCIES = (
 )
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
 INTERPRETED = {"NUMBA_DISABLE_JIT": "1", "AEGIS_TEST_EXAMPLES": "5"}
-KERNEL_TESTS = ("tests/unit/kernels", "tests/property")
+KERNEL_TESTS = (
+    "tests/unit/kernels",
+    "tests/property/test_analysis_seams.py",
+    "tests/property/test_bars_merging.py",
+    "tests/property/test_smc_causality.py",
+    "tests/property/test_wire_decoding.py",
+)
+#: What looks for rare failures, and how long it looks when asked by name.
+FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
+THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}
 
 
 def _install(session: nox.Session, *dependencies: str) -> None:
@@ -79,4 +88,4 @@ def compat(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """All faults, not only the slice that `tests` takes."""
     _install(session, *TEST_DEPENDENCIES)
-    session.run("python", "-m", "pytest", *(session.posargs or ("tests/faults",)), env={"AEGIS_TEST_EXAMPLES": "1000"})
+    session.run("python", "-m", "pytest", *(session.posargs or FAULT_TESTS), env=THOROUGH)

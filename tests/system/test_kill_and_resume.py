@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from aegis.exchange.ledger_view import AccountView, read_ledger
 from tests.support.processes import Aegis, alive, children, until
 
 FIRST_S = 400.0
-KILLS = 5
+#: The slice of every run; the session `faults` kills twenty times.
+KILLS = int(os.environ.get("AEGIS_TEST_KILLS", "2"))
 #: Bytes of journal: about as much as six trades write from signal to confirmed stop.
 REACH = 9_000
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
-from aegis.core.messages import Accepted, Outcome, Refused, Request
+from aegis.core.messages import Accepted, CancelRequest, Outcome, Refused, Request
 from aegis.core.risk import RiskGate
 from aegis.core.risk_limits import RiskLimits
 from aegis.engine.execution import Execution
+from aegis.engine.journal import JournalFailed
 from tests.support.core_cases import make_order
 
 GATE = RiskGate(RiskLimits())
@@ -94,3 +97,61 @@ async def test_what_broke_inside_is_not_swallowed(autojump_clock: Any) -> None:
             nursery.start_soon(execution.run)
             execution.send(approved(1))
             await trio.sleep(1)
+
+
+async def test_with_power_durability_nothing_leaves_before_its_intent_is_on_the_disk(autojump_clock: Any) -> None:
+    socket, syncs = Socket(100), 0
+
+    async def synced() -> None:
+        nonlocal syncs
+        assert len(socket.seen) in (0, 5), "nothing has left that was not synced"
+        await trio.sleep(1)
+        syncs += 1
+
+    execution = Execution(rest=Rest(), socket=socket, deliver=lambda outcome: None, synced=synced)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execution.run)
+        for number in range(5):
+            execution.send(approved(number))
+        assert socket.seen == []
+        await trio.sleep(1.5)
+        assert [request.cid for request in socket.seen] == [f"a-{number}" for number in range(5)]
+        execution.send(approved(5))
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert len(socket.seen) == 6
+    assert syncs == 2, "one sync serves all that wait"
+
+
+async def test_when_the_disk_fails_no_entry_leaves_and_exits_and_cancels_do(autojump_clock: Any) -> None:
+    outcomes: list[Outcome] = []
+    socket = Socket(100)
+
+    async def synced() -> None:
+        await trio.lowlevel.checkpoint()
+        raise JournalFailed("journal: disk full")
+
+    execution = Execution(rest=Rest(), socket=socket, deliver=outcomes.append, synced=synced)
+    entry, way_out = make_order(cid="a-1"), make_order(cid="a-2", reduce_only=True)
+    cancel = CancelRequest(cid=entry.cid, symbol=entry.symbol)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execution.run)
+        for request in (entry, way_out, cancel):
+            execution.send(SimpleNamespace(request=request))  # type: ignore[arg-type]
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert socket.seen == [way_out, cancel]
+    (refused,) = outcomes
+    assert isinstance(refused, Refused)
+    assert (refused.request, "disk full" in refused.message) == (entry, True)
+
+
+async def test_a_full_queue_before_the_disk_is_told_as_not_sent(autojump_clock: Any) -> None:
+    outcomes: list[Outcome] = []
+    execution = Execution(rest=Rest(), socket=None, deliver=outcomes.append, synced=trio.sleep_forever)
+    for number in range(600):
+        execution.send(approved(number))
+    assert execution.full()
+    assert len(outcomes) == 600 - 512
+    assert all(isinstance(outcome, Refused) for outcome in outcomes)
+    await trio.lowlevel.checkpoint()
