@@ -329,7 +329,8 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
             assert session.trade_socket.ready
             while not decision.contexts.warm.all():  # noqa: ASYNC110
                 await trio.sleep(0.05)
-            assert session.observer.snapshot().unheard == 0
+            while session.observer.snapshot().unheard:  # noqa: ASYNC110 - the quietest symbol trades when it trades
+                await trio.sleep(0.05)
             wires[0].scope.cancel()
             while wires[0].lives < 2 or decision.contexts.reconciling:  # noqa: ASYNC110
                 await trio.sleep(0.02)
