@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from aegis.config import Config
+from aegis.core.bracket import TradeState
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import SymbolName
 from aegis.engine.build import Market, build_machine
@@ -228,12 +229,17 @@ class Session:
         """No new entries; working entries end; positions keep their stops, or are closed."""
         self._command(f"reduce {self.lifecycle.reason or 'stopping'}")
         self._command("flatten" if flatten else "cancel")
-        desk = self.machine.decision.desk
         with trio.move_on_after(_FLATTEN_S if flatten else _DRAIN_S):
-            while desk.store.working_count() or self._unprotected() or (flatten and desk.trades):  # noqa: ASYNC110
+            while self._unsettled(flatten):  # noqa: ASYNC110 - several conditions, none of which has an event
                 await trio.sleep(0.02)
         if self._unprotected():
             self.failure = "a position is left without a confirmed stop"
+
+    def _unsettled(self, flatten: bool) -> bool:
+        """A working entry, a naked position, an exit whose fills are on their way; with `flatten` any trade at all."""
+        desk = self.machine.decision.desk
+        exiting = any(trade.state is TradeState.EXITING for trade in desk.open_trades())
+        return bool(desk.store.working_count() or self._unprotected() or exiting or (flatten and desk.trades))
 
     def _unprotected(self) -> list[str]:
         return [trade.plan.symbol for trade in self.machine.decision.desk.open_trades()

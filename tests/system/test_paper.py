@@ -104,5 +104,7 @@ def judge(ledger: LedgerView, told: dict[str, Any]) -> None:
     assert account.open_orders == {}
     stops = {entry["symbol"] for entry in account.open_algo_orders.values() if entry["type"] == "STOP_MARKET"}
     assert set(account.open_positions) <= stops
-    assert {text.split()[0] for text in told["positions"]["open"]} == set(account.open_positions)
-    assert told["money"]["realised"] == f"{account.realized.normalize():f}"
+    left_open = {text.split()[0] for text in told["positions"]["open"]}
+    assert set(account.open_positions) <= left_open
+    if left_open == set(account.open_positions):  # the venue lives on: a stop may have closed one behind us
+        assert told["money"]["realised"] == f"{account.realized.normalize():f}"
