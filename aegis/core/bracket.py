@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from aegis.core.algo_orders import AlgoOrder
 from aegis.core.errors import InvariantBroken
-from aegis.core.fills import Fill
+from aegis.core.fills import Fill, average_price
 from aegis.core.messages import AlgoRequest, OrderRequest, Request
 from aegis.core.order_life import OrderState
 from aegis.core.order_store import OrderStore, Ours
@@ -20,11 +20,13 @@ from aegis.core.orders import WorkingOrder
 from aegis.core.trade_plan import TRADE_TABLE, BracketPolicy, ExitReason, Role, TradePlan, TradeResult, TradeState
 from aegis.core.values import AlgoType, ClientId, OrderType
 
-__all__ = ["BracketPolicy", "ExitReason", "Role", "Trade", "TradePlan", "TradeResult", "TradeState"]
+__all__ = ["NOTHING_TO_REDUCE", "BracketPolicy", "ExitReason", "Role", "Trade", "TradePlan", "TradeResult", "TradeState"]
 
 ZERO = Decimal(0)
 #: Refusals which say that the trigger price has been passed already.
 _PASSED = frozenset({-2021, -4142})
+#: A reduce-only order was refused: there is nothing to reduce.
+NOTHING_TO_REDUCE = -2022
 
 
 class Trade:
@@ -39,7 +41,7 @@ class Trade:
         self.stops: list[AlgoOrder] = []
         self.targets: list[AlgoOrder] = []
         self.exits: list[WorkingOrder] = []
-        self.venue_fills: dict[int, Fill] = {}
+        self.outside: dict[int, Fill] = {}
         self.reason: ExitReason | None = None
         self.first_fill_ns: int | None = None
         self.stop_confirmed_ns: int | None = None
@@ -48,7 +50,6 @@ class Trade:
         self._naked_since_ns: int | None = None
         self._flat_ns: int | None = None
         self._exiting_ns = 0
-        self._next_exit_ns = 0
         self._policy = policy or BracketPolicy()
         self._store = store
         self._next_cid = next_cid
@@ -82,10 +83,15 @@ class Trade:
         """Asks for the position to be closed, or the entry cancelled, at the next `step`; the first reason stays."""
         self.reason = self.reason or reason
 
-    def on_venue_close(self, fill: Fill) -> None:
-        """An execution by which the venue itself closed the position (`autoclose-`, `adl_autoclose`)."""
-        self.venue_fills[fill.trade_id] = fill
-        self.reason = ExitReason.LIQUIDATION
+    def on_outside(self, fill: Fill, reason: ExitReason) -> None:
+        """An execution on our position that is not of our orders.
+
+        LIQUIDATION: the venue closed it, and what is left is closed too. ELSEWHERE: by hand, or by another program;
+        what it added is protected with the rest, what it left open stays under the stop.
+        """
+        self.outside[fill.trade_id] = fill
+        if reason is ExitReason.LIQUIDATION:
+            self.reason = reason
 
     def step(self, now_ns: int) -> tuple[Request, ...]:
         """What is to be sent now. The new orders are in the store in state INTENT; cancels are marked as sent."""
@@ -129,7 +135,7 @@ class Trade:
                 times.append(self._naked_since_ns + policy.confirm_limit_ns)
         if self.state is TradeState.EXITING and self.open_qty > ZERO and (not self.exits or self.exits[-1].state.final):
             waits = self._child_running()
-            times.append(max(self._next_exit_ns, self._exiting_ns + policy.confirm_limit_ns if waits else 0))
+            times.append(max(self._next_exit_ns(), self._exiting_ns + policy.confirm_limit_ns if waits else 0))
         return min(times, default=None)
 
     # -- questions -----------------------------------------------------------------------------------------------------
@@ -159,7 +165,7 @@ class Trade:
 
     @property
     def entered_qty(self) -> Decimal:
-        return self.entry.tape.qty if self.entry else ZERO
+        return sum((fill.qty for fill in self._opening_fills()), ZERO)
 
     @property
     def open_qty(self) -> Decimal:
@@ -168,11 +174,10 @@ class Trade:
 
     def result(self, margin_asset: str) -> TradeResult:
         """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""
-        entry = self.entry
-        if self.state is not TradeState.CLOSED or entry is None or self.first_fill_ns is None or self.closed_ns is None:
+        if self.state is not TradeState.CLOSED or self.first_fill_ns is None or self.closed_ns is None:
             raise InvariantBroken(f"trade {self.plan.signal_id}: no result in state {self.state.value}")
-        closing = list(self._closing_fills())
-        every = [*entry.tape.fills.values(), *closing]
+        opening, closing = list(self._opening_fills()), list(self._closing_fills())
+        every = [*opening, *closing]
         fees: dict[str, Decimal] = {}
         for fill in every:
             fees[fill.commission_asset] = fees.get(fill.commission_asset, ZERO) + (fill.commission or ZERO)
@@ -182,8 +187,8 @@ class Trade:
             side=self.plan.side,
             reason=self._final_reason(),
             qty=self.entered_qty,
-            average_entry=entry.tape.average,
-            average_exit=sum((f.qty * f.price for f in closing), ZERO) / self.entered_qty,
+            average_entry=average_price(opening),
+            average_exit=average_price(closing),
             risk=self.plan.stop_distance * self.entered_qty,
             realized=sum((fill.realized or ZERO for fill in every), ZERO),
             fees=fees,
@@ -271,7 +276,7 @@ class Trade:
 
     def _start_exit(self, reason: ExitReason, now_ns: int) -> None:
         self.reason = reason
-        self._exiting_ns = self._next_exit_ns = now_ns
+        self._exiting_ns = now_ns
         self._move(TradeState.EXITING)
 
     def _exit(self, entry: WorkingOrder, now_ns: int) -> Iterator[Request]:
@@ -279,7 +284,7 @@ class Trade:
         if cancel := entry.request_cancel(now_ns + self._policy.cancel_deadline_ns):
             yield cancel
         qty = self.open_qty - sum((order.tape.missing for order in self._closing_orders()), ZERO)
-        if qty <= ZERO or now_ns < self._next_exit_ns or (self.exits and not self.exits[-1].state.final):
+        if qty <= ZERO or now_ns < self._next_exit_ns() or (self.exits and not self.exits[-1].state.final):
             return
         if self._child_running() and now_ns < self._exiting_ns + self._policy.confirm_limit_ns:
             return
@@ -291,16 +296,23 @@ class Trade:
             qty=min(qty, self.plan.max_exit_qty),
             reduce_only=True,
         )
-        self._next_exit_ns = now_ns + self._policy.exit_retry_ns
         self.attach(Role.EXIT, self._store.add(request, now_ns))
         yield request
+
+    def _next_exit_ns(self) -> int:
+        """The next exit order leaves no earlier. Where nothing was left to reduce, evidence is on its way: wait."""
+        if not self.exits:
+            return self._exiting_ns
+        last, policy = self.exits[-1], self._policy
+        flat = last.refusal is not None and last.refusal.code == NOTHING_TO_REDUCE
+        return last.created_ns + (policy.confirm_limit_ns if flat else policy.exit_retry_ns)
 
     def _child_running(self) -> bool:
         return any(order.triggered for order in (*self.stops, *self.targets))
 
     def _flat(self, entry: WorkingOrder, now_ns: int) -> tuple[Request, ...]:
         """Nothing is open: cancel what may live; closed once the entry cannot fill any more and every fee is known."""
-        if self.open_qty < ZERO or entry.tape.missing:
+        if entry.tape.missing or (self.open_qty < ZERO and not self.outside):
             return ()  # an exit overtook the entry's own executions
         self._end_naked(now_ns)
         requests = tuple(self._cancel_siblings(now_ns))
@@ -341,20 +353,25 @@ class Trade:
         yield from self.targets
         yield from self.exits
 
+    def _opening_fills(self) -> Iterator[Fill]:
+        if self.entry is not None:
+            yield from self.entry.tape.fills.values()
+        yield from (fill for fill in self.outside.values() if fill.side is self.plan.side)
+
     def _closing_fills(self) -> Iterator[Fill]:
         for order in self._closing_orders():
             yield from order.tape.fills.values()
-        yield from self.venue_fills.values()
+        yield from (fill for fill in self.outside.values() if fill.side is not self.plan.side)
 
     def _final_reason(self) -> ExitReason:
         """What closed it in fact: a stop that beat our own exit order is a stop."""
-        if self.venue_fills:
-            return ExitReason.LIQUIDATION
-        if self.reason is None or not any(order.tape.qty for order in self.exits):
-            if any(stop.tape.qty for stop in self.stops):
-                return ExitReason.STOP
-            return ExitReason.TARGET
-        return self.reason
+        if self.reason is ExitReason.LIQUIDATION:
+            return self.reason
+        if self.reason is not None and any(order.tape.qty for order in self.exits):
+            return self.reason
+        if any(stop.tape.qty for stop in self.stops):
+            return ExitReason.STOP
+        return ExitReason.TARGET if any(target.tape.qty for target in self.targets) else ExitReason.ELSEWHERE
 
     def _trigger_to_fill_ms(self) -> int | None:
         for stop in self.stops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import attrs
@@ -10,7 +11,7 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.messages import OrderUpdate, TradeLite
 from aegis.core.values import ClientId, Side, SymbolName
 
-__all__ = ["Fill", "FillTape"]
+__all__ = ["Fill", "FillTape", "average_price"]
 
 ZERO = Decimal(0)
 
@@ -57,6 +58,13 @@ class Fill:
         )
 
 
+def average_price(fills: Iterable[Fill]) -> Decimal:
+    """Quantity-weighted; 0 for no fill."""
+    known = tuple(fills)
+    qty = sum((fill.qty for fill in known), ZERO)
+    return sum((fill.qty * fill.price for fill in known), ZERO) / qty if qty else ZERO
+
+
 @attrs.define(kw_only=True, eq=False)
 class FillTape:
     """The executions of one order, and the cumulative quantity that the venue claims for it."""
@@ -82,7 +90,7 @@ class FillTape:
     @property
     def average(self) -> Decimal:
         """Quantity-weighted average price of the executions seen; 0 when there is none."""
-        return sum((f.qty * f.price for f in self.fills.values()), ZERO) / self.qty if self.qty else ZERO
+        return average_price(self.fills.values())
 
     def add(self, fill: Fill) -> Fill | None:
         """Takes an execution; returns it when it is new *or* completes a fast copy, None for a duplicate.

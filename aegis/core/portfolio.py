@@ -1,8 +1,7 @@
 """Positions and money from fills and account events. The venue is the truth; our own arithmetic checks it.
 
 A fill is booked once, by (symbol, trade id), and only when its fee is known. Wallet and positions are folded from fills
-and funding, so that the order in which the venue's events arrive cannot count a profit twice; what ACCOUNT_UPDATE
-claims is kept beside it for comparison.
+and movements, so that the order in which the venue's events arrive cannot count a profit twice.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import attrs
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
-from aegis.core.messages import AccountUpdate
+from aegis.core.movements import Movement, Movements
 from aegis.core.values import SymbolName
 
 __all__ = ["Booked", "Difference", "Exposure", "Portfolio", "Position"]
@@ -82,7 +81,6 @@ class Portfolio:
         self.funding = ZERO
         self.transfers = ZERO
         self.fees: dict[str, Decimal] = {}
-        self.venue_wallet: Decimal | None = None
         self.mismatches = 0
         self.duplicates = 0
         self.max_drawdown = ZERO
@@ -90,7 +88,7 @@ class Portfolio:
         self._positions: dict[SymbolName, Position] = {}
         self._marks: dict[SymbolName, Decimal] = {}
         self._trades: dict[SymbolName, set[int]] = {}
-        self._events: dict[tuple[object, ...], None] = {}
+        self._movements = Movements()
         self._peak = wallet
         self._start_ns = self._observed_ns = now_ns
         self._gross = self._net = self._gross_max = self._net_max = ZERO
@@ -98,19 +96,12 @@ class Portfolio:
         self._in_market_ns = 0
 
     # -- what happens --------------------------------------------------------------------------------------------------
-    def adopt(self, symbol: SymbolName, position: Position, now_ns: int) -> None:
-        """Takes the venue's position as the truth: at start, and when the reconciler has explained a difference."""
-        self._advance(now_ns)
-        self._set(symbol, position)
-        self._marks.setdefault(symbol, position.entry_price)
-        self._revalue()
-
-    def adopt_wallet(self, wallet: Decimal, now_ns: int) -> None:
-        """Takes the venue's wallet as the truth at start; the run's profit counts from the equity that results."""
+    def begin(self, wallet: Decimal, now_ns: int) -> None:
+        """What the run begins with: the venue's wallet now, or, before anything is booked, the journal's first one."""
         self._advance(now_ns)
         self.wallet_start = wallet - (self.wallet - self.wallet_start)
-        self.equity_start = self._peak = self.equity
-        self.max_drawdown = ZERO
+        self.equity_start = self.equity
+        self._peak = self.equity - self.transfers
 
     def apply_fill(self, fill: Fill, now_ns: int) -> Booked | None:
         """Books an execution; None for a duplicate. Raises InvariantBroken on one whose fee is not known yet."""
@@ -134,23 +125,19 @@ class Portfolio:
         self._revalue()
         return Booked(before=before, after=after, realized=fill.realized, expected=expected)
 
-    def apply_account(self, update: AccountUpdate, now_ns: int) -> None:
-        """ACCOUNT_UPDATE: funding and transfers are booked, what the venue says of wallet is kept for `wallet_gap`."""
-        for row in update.balances:
-            if row.asset != self.margin_asset:
-                continue
-            key = (update.transaction_ms, update.reason, update.symbol, row.wallet, row.change)
-            if key in self._events:
-                self.duplicates += 1
-                continue
-            self._remember(key)
+    def apply_movement(self, movement: Movement, now_ns: int) -> bool:
+        """Books money that came or went without an order; False for a repetition."""
+        if not self._movements.new(movement):
+            self.duplicates += 1
+            return False
+        if movement.asset == self.margin_asset:
             self._advance(now_ns)
-            self.venue_wallet = row.wallet
-            if update.reason == "FUNDING_FEE":
-                self.funding += row.change
+            if movement.funding:
+                self.funding += movement.change
             else:
-                self.transfers += row.change
+                self.transfers += movement.change
             self._revalue()
+        return True
 
     def mark(self, symbol: SymbolName, price: Decimal, now_ns: int) -> None:
         """A mark price; only those of open positions move equity and exposure."""
@@ -160,6 +147,10 @@ class Portfolio:
             self._revalue()
 
     # -- questions -----------------------------------------------------------------------------------------------------
+    def booked(self, symbol: SymbolName, trade_id: int) -> bool:
+        """The execution is known already."""
+        return trade_id in self._trades.get(symbol, ())
+
     def position(self, symbol: SymbolName) -> Position:
         return self._positions.get(symbol, Position())
 
@@ -182,11 +173,6 @@ class Portfolio:
     def equity(self) -> Decimal:
         """Margin balance: wallet plus unrealised profit at mark."""
         return self.wallet + self.unrealized
-
-    @property
-    def wallet_gap(self) -> Decimal:
-        """The venue's last word on the wallet less ours; not 0 while events are on their way, or by an error."""
-        return ZERO if self.venue_wallet is None else self.venue_wallet - self.wallet
 
     def exposure(self, now_ns: int) -> Exposure:
         """Exposure now, at most, and on average since the start."""
@@ -213,11 +199,6 @@ class Portfolio:
             self._positions[symbol] = position
         else:
             self._positions.pop(symbol, None)
-
-    def _remember(self, key: tuple[object, ...]) -> None:
-        self._events[key] = None
-        if len(self._events) > 1024:  # far more than can still be repeated
-            del self._events[next(iter(self._events))]
 
     def _advance(self, now_ns: int) -> None:
         """Integrates what has been held since the last event."""

@@ -56,6 +56,8 @@ class ExitReason(enum.Enum):
     """No stop was confirmed within the limit: closed at market."""
     LIQUIDATION = "LIQUIDATION"
     """The venue closed it (liquidation or auto-deleveraging)."""
+    ELSEWHERE = "ELSEWHERE"
+    """Closed by hand, or by another program."""
 
 
 class Role(enum.Enum):

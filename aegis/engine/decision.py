@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.core.approval import Approved
-from aegis.core.bracket import ExitReason, Trade, TradePlan, TradeState
+from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradePlan, TradeState
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
 from aegis.core.filters import Rounding, SymbolSpec, plain, price_for
@@ -38,7 +38,16 @@ from aegis.core.portfolio import Portfolio
 from aegis.core.risk import Denied, EntryCandidate, EntryContext, RiskGate, TradingState
 from aegis.core.trade_statistics import TradeStatistics
 from aegis.core.values import ClientId, Side, SymbolName, WorkingType
-from aegis.engine.answers import AccountAnswer, AlgoAnswer, FillsAnswer, OrderAnswer, PositionsAnswer
+from aegis.engine.answers import (
+    AccountAnswer,
+    AlgoAnswer,
+    FillsAnswer,
+    IncomeAnswer,
+    OrderAnswer,
+    OutsideAnswer,
+    PositionsAnswer,
+)
+from aegis.engine.audit import Audit
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
 from aegis.engine.records import describe_decision
@@ -84,7 +93,6 @@ class Decision:
     taken: int = 0
     refused: Counter[str] = attrs.field(factory=Counter)
     rejects: Counter[int] = attrs.field(factory=Counter)
-    foreign: set[SymbolName] = attrs.field(factory=set)
     quarantined: bool = False
     malformed: int = 0
     bar_lots: npt.NDArray[np.int64] = attrs.field(init=False)
@@ -92,11 +100,11 @@ class Decision:
     _bars_seen: hashlib._Hash = attrs.field(factory=hashlib.sha256, init=False)
     references: dict[str, Decimal] = attrs.field(factory=dict)
     """Touch at the decision of each trade that is open, for slippage."""
-    start_wallet: Decimal | None = None
-    """Of a run that is resumed: what its profit counts from."""
+    audit: Audit = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.bar_lots = np.zeros(len(self.specs), np.int64)
+        self.audit = Audit(desk=self.desk, portfolio=self.portfolio, scribe=self.scribe)
 
     # -- analysis ------------------------------------------------------------------------------------------------------
     def on_cold(self, symbols: Iterable[int]) -> None:
@@ -143,7 +151,7 @@ class Decision:
             now_ns,
             desk=self.desk,
             portfolio=self.portfolio,
-            foreign=spec.symbol in self.foreign,
+            foreign=spec.symbol in self.audit.foreign,
             gapped=bool(hit["first_after_gap"]),
         )
         candidate = self._candidate(armed.setup, spec, now_ns)
@@ -204,32 +212,25 @@ class Decision:
         """One event of the private stream, decoded; what means nothing to us is counted."""
         match event:
             case OrderUpdate():
-                self._not_ours(event.symbol, event.cid)
+                self._not_ours(event.symbol, event.cid, now_ns)
                 self.desk.on_order_update(event, now_ns)
             case TradeLite():
                 self.desk.on_trade_lite(event, now_ns)
             case AlgoUpdate():
-                self._not_ours(event.symbol, event.cid)
+                self._not_ours(event.symbol, event.cid, now_ns)
                 self.desk.on_algo_update(event, now_ns)
             case AccountUpdate():
-                self._on_account(event, now_ns)
+                self.audit.account_update(event, now_ns)
             case ConfigUpdate() | MarginCall() | ListenKeyExpired():
                 self.scribe.append("account", {"event": type(event).__name__}, now_ns)
             case _:
                 self.malformed += 1
         self._ask_where_doubtful()
 
-    def _on_account(self, update: AccountUpdate, now_ns: int) -> None:
-        repeated = self.portfolio.duplicates
-        self.portfolio.apply_account(update, now_ns)
-        if update.reason != "ORDER" and self.portfolio.duplicates == repeated:
-            changes = {row.asset: plain(row.change) for row in update.balances}
-            self.scribe.append("account", {"reason": update.reason, "changes": changes}, now_ns)
-
-    def _not_ours(self, symbol: SymbolName, cid: ClientId) -> None:
-        """An order under somebody else's id: the symbol is left alone from now on."""
+    def _not_ours(self, symbol: SymbolName, cid: ClientId, now_ns: int) -> None:
+        """An order under somebody else's id: the symbol is left alone while there is anything of theirs."""
         if not self.is_ours(cid) and not cid.startswith(VENUE_CLOSES):
-            self.foreign.add(symbol)
+            self.audit.sight(symbol, now_ns)
 
     def is_ours(self, cid: str) -> bool:
         """`<run>-<seq>` of this run or an earlier one of the account."""
@@ -241,6 +242,7 @@ class Decision:
     def on_outcome(self, outcome: Outcome, now_ns: int) -> None:
         if isinstance(outcome, Refused):
             self.rejects[outcome.code] += 1
+            self.audit.wanted |= outcome.code == NOTHING_TO_REDUCE
         self.desk.on_outcome(outcome, now_ns)
         self._ask_where_doubtful()
 
@@ -264,26 +266,19 @@ class Decision:
             for fill in msgspec.json.decode(payload, type=FillsAnswer).fills():
                 self.desk.found_fill(fill, now_ns)
         elif what == "account":
-            self.portfolio.adopt_wallet(msgspec.json.decode(payload, type=AccountAnswer).wallet, now_ns)
-            if self.start_wallet is not None:
-                self.portfolio.equity_start = self.start_wallet
-            self.scribe.append("account", {"wallet": plain(self.portfolio.wallet)}, now_ns)
+            self.audit.wallet(msgspec.json.decode(payload, type=AccountAnswer).wallet, now_ns)
+        elif what == "income":
+            self.audit.income(msgspec.json.decode(payload, type=IncomeAnswer), now_ns)
         elif what == "positions":
-            self._on_positions(msgspec.json.decode(payload, type=PositionsAnswer), now_ns)
+            self.audit.positions(msgspec.json.decode(payload, type=PositionsAnswer), now_ns)
+        elif what == "outside":
+            self.audit.outside(msgspec.json.decode(payload, type=OutsideAnswer), now_ns)
         else:
             raise InvariantBroken(f"an answer to what nobody asks: {what}")
-
-    def _on_positions(self, answer: PositionsAnswer, now_ns: int) -> None:
-        """The venue's whole account: a position that no trade of ours explains is somebody else's."""
-        self.foreign.update(SymbolName(symbol) for symbol in answer.foreign)
-        venue = {SymbolName(symbol): amount for symbol, amount in answer.amounts.items()}
-        for gap in self.portfolio.compare(venue):
-            self.foreign.add(gap.symbol)
-            data = {"symbol": gap.symbol, "ours": plain(gap.ours), "venue": plain(gap.venue)}
-            self.scribe.append("reconcile", data, now_ns)
+        self._ask_where_doubtful()
 
     def _ask_where_doubtful(self) -> None:
-        if next(iter(self.desk.doubtful()), None) is not None:
+        if self.audit.wanted or next(iter(self.desk.doubtful()), None) is not None:
             self.ask()
 
     # -- time and orders from outside ----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from aegis.core.messages import (
 )
 from aegis.core.order_life import AbsenceRule, CancelState, Change
 from aegis.core.order_store import OrderStore
-from aegis.core.orders import VenueOrder
+from aegis.core.orders import VenueOrder, is_execution
 from aegis.core.risk import RiskGate
 from aegis.core.values import ClientId, SymbolName
 from aegis.engine.records import describe_fill, describe_outcome, describe_plan, describe_request, describe_result
@@ -113,8 +113,9 @@ class Desk:
 
     def on_order_update(self, update: OrderUpdate, now_ns: int) -> None:
         change = self.store.on_order_update(update, now_ns)
-        if change is None and self._venue_close(update, now_ns):
-            return
+        if change is None and is_execution(update):
+            reason = ExitReason.LIQUIDATION if update.cid.startswith(VENUE_CLOSES) else ExitReason.ELSEWHERE
+            self.found_outside(Fill.of(update), reason, now_ns)
         self._after(update.symbol, change, now_ns)
 
     def on_trade_lite(self, lite: TradeLite, now_ns: int) -> None:
@@ -153,18 +154,20 @@ class Desk:
             self.store.changed(fill.cid)
             self._after(fill.symbol, change, now_ns)
 
-    def _venue_close(self, update: OrderUpdate, now_ns: int) -> bool:
-        """What the venue closes comes under ids of its own."""
-        trade = self.trades.get(update.symbol)
-        if trade is None or not update.cid.startswith(VENUE_CLOSES):
-            return False
-        if update.trade_id:
-            fill = Fill.of(update)
-            trade.on_venue_close(fill)
-            self._book(fill, now_ns)
-        self._step(update.symbol, now_ns)
+    def found_outside(self, fill: Fill, reason: ExitReason, now_ns: int) -> None:
+        """An execution that is not of our orders: it counts where it changes the position of a trade of ours."""
+        trade = self.trades.get(fill.symbol)
+        if trade is not None and fill.trade_id not in trade.outside:
+            trade.on_outside(fill, reason)
+            self._book(fill, now_ns, outside=reason)
+            self._step(fill.symbol, now_ns)
+            self._complain()
+
+    def cancel_stray(self, request: CancelRequest, now_ns: int) -> None:
+        """End an order under one of our ids that belongs to no trade."""
+        self._note("reconcile", {"symbol": request.symbol, "stray": request.cid}, now_ns)
+        self.send(self.gate.approve_exit(request, now_ns))
         self._complain()
-        return True
 
     def _after(self, symbol: SymbolName, change: Change | None, now_ns: int) -> None:
         if change is None:
@@ -175,8 +178,9 @@ class Desk:
             self._step(symbol, now_ns)
         self._complain()
 
-    def _book(self, fill: Fill, now_ns: int) -> None:
-        self._note("fill", describe_fill(fill), now_ns)
+    def _book(self, fill: Fill, now_ns: int, outside: ExitReason | None = None) -> None:
+        told = {} if outside is None else {"outside": outside.value}
+        self._note("fill", describe_fill(fill) | told, now_ns)
         self.book(fill, now_ns)
 
     def _note(self, kind: str, data: dict[str, Any], now_ns: int) -> None:

@@ -10,13 +10,14 @@ from aegis.core.bracket import Role, TradePlan, TradeResult
 from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
+from aegis.core.movements import Movement
 from aegis.core.risk import Denied, EntryCandidate, EntryContext
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.signals.strategy import Setup
 
 __all__ = [
-    "describe_decision", "describe_fill", "describe_outcome", "describe_plan", "describe_request", "describe_result",
-    "restore_fill", "restore_plan", "restore_request",
+    "describe_decision", "describe_fill", "describe_movement", "describe_outcome", "describe_plan", "describe_request",
+    "describe_result", "restore_fill", "restore_movement", "restore_plan", "restore_request",
 ]
 
 Data = dict[str, Any]
@@ -157,6 +158,31 @@ def restore_fill(data: Data) -> Fill:
         commission_asset=data["commission_asset"],
         realized=None if data["realized"] is None else Decimal(data["realized"]),
         time_ms=data["time_ms"],
+    )
+
+
+def describe_movement(movement: Movement) -> Data:
+    return {
+        "funding": movement.funding,
+        "symbol": movement.symbol,
+        "asset": movement.asset,
+        "change": plain(movement.change),
+        "time_ms": movement.time_ms,
+        "income": movement.income,
+        "number": list(movement.number),
+    }
+
+
+def restore_movement(data: Data) -> Movement:
+    """The inverse of `describe_movement`. Raises KeyError or ValueError."""
+    return Movement(
+        funding=data["funding"],
+        symbol=None if data["symbol"] is None else SymbolName(data["symbol"]),
+        asset=data["asset"],
+        change=Decimal(data["change"]),
+        time_ms=data["time_ms"],
+        income=data["income"],
+        number=tuple(data["number"]),
     )
 
 

@@ -15,12 +15,12 @@ import attrs
 from aegis.core.bracket import ExitReason, Role, Trade
 from aegis.core.fills import Fill
 from aegis.core.messages import AlgoRequest, OrderRequest, Refused
+from aegis.core.movements import Movement
 from aegis.core.order_store import Ours
 from aegis.core.values import ClientId
 from aegis.engine.decision import Decision
-from aegis.engine.desk import VENUE_CLOSES
 from aegis.engine.journal_format import Record
-from aegis.engine.records import restore_fill, restore_plan, restore_request
+from aegis.engine.records import restore_fill, restore_movement, restore_plan, restore_request
 
 __all__ = ["Recovered", "collect", "recover"]
 
@@ -37,23 +37,26 @@ class Recovered:
     orders: dict[str, list[tuple[Role, OrderRequest | AlgoRequest]]] = attrs.field(factory=dict)
     reasons: dict[str, ExitReason] = attrs.field(factory=dict)
     """Why a trade was being closed."""
-    venue_closes: dict[str, list[Fill]] = attrs.field(factory=dict)
-    """Executions by which the venue itself reduced an open trade."""
+    outside: dict[str, list[tuple[Fill, ExitReason]]] = attrs.field(factory=dict)
+    """Executions on the positions of open trades that were not of our orders."""
     fills: list[tuple[Fill, int]] = attrs.field(factory=list)
     """Every execution booked so far, with the engine time of its booking."""
     refusals: dict[ClientId, tuple[int, str]] = attrs.field(factory=dict)
     """Orders that were refused: proof that they never lived."""
     decided: set[tuple[str, int]] = attrs.field(factory=set)
     """Symbol and zone of every signal."""
-    money: list[dict[str, Any]] = attrs.field(factory=list)
-    """Funding and transfers: reason, and changes by asset."""
+    movements: list[tuple[Movement, int]] = attrs.field(factory=list)
+    """Funding and transfers booked so far, with the engine time of their booking."""
     cids_used: int = 0
     wallet: str = ""
     """At the start of the run."""
+    last_ns: int = 0
+    """Of the last record: what came later was not heard."""
 
     def see(self, record: Record) -> None:
         """Take one record."""
         data = record.data
+        self.last_ns = max(self.last_ns, record.at_ns)
         match record.kind:
             case "plan":
                 self.plans[data["trade"]] = data
@@ -65,14 +68,14 @@ class Recovered:
             case "outcome" if data["of"] == "order" and data["what"] == "refused":
                 self.refusals[ClientId(data["cid"])] = data["code"], data["message"]
             case "fill":
-                self._fill(restore_fill(data), record.at_ns)
+                self._fill(data, record.at_ns)
             case "state" if data.get("to") in ("CLOSED", "ABORTED"):
-                for known in (self.plans, self.orders, self.reasons, self.venue_closes):
+                for known in (self.plans, self.orders, self.reasons, self.outside):
                     known.pop(data["trade"], None)
             case "account" if "wallet" in data:
                 self.wallet = self.wallet or data["wallet"]
-            case "account" if "changes" in data:
-                self.money.append(data)
+            case "account" if "change" in data:
+                self.movements.append((restore_movement(data), record.at_ns))
             case _:
                 return
 
@@ -84,12 +87,13 @@ class Recovered:
         if "reason" in data:
             self.reasons[data["trade"]] = ExitReason(data["reason"])
 
-    def _fill(self, fill: Fill, at_ns: int) -> None:
+    def _fill(self, data: dict[str, Any], at_ns: int) -> None:
+        fill = restore_fill(data)
         self.fills.append((fill, at_ns))
-        if fill.cid.startswith(VENUE_CLOSES):
+        if "outside" in data:
             for signal, plan in self.plans.items():
                 if plan["symbol"] == fill.symbol:
-                    self.venue_closes.setdefault(signal, []).append(fill)
+                    self.outside.setdefault(signal, []).append((fill, ExitReason(data["outside"])))
 
     def _used(self, cid: str) -> None:
         self.cids_used = max(self.cids_used, int(cid.rpartition("-")[2]))
@@ -106,7 +110,7 @@ def collect(records: Iterable[Record]) -> Recovered:
 def recover(decision: Decision, past: Recovered, now_ns: int) -> None:
     """Put the past into a fresh decision: money as booked, open trades with orders of unknown fate."""
     decision.cids_used = past.cids_used + _UNWRITTEN_IDS
-    _recover_money(decision, past)
+    _recover_money(decision, past, now_ns)
     indexes = {str(spec.symbol): index for index, spec in enumerate(decision.specs)}
     decision.setups.decided |= {(indexes[name], zone) for name, zone in past.decided if name in indexes}
     by_cid: dict[ClientId, list[tuple[Fill, int]]] = {}
@@ -122,17 +126,13 @@ def recover(decision: Decision, past: Recovered, now_ns: int) -> None:
             _recover_trade(decision, signal, past, by_cid, now_ns)
 
 
-def _recover_money(decision: Decision, past: Recovered) -> None:
-    book = decision.portfolio
-    decision.start_wallet = Decimal(past.wallet) if past.wallet else None
+def _recover_money(decision: Decision, past: Recovered, now_ns: int) -> None:
+    if past.wallet:
+        decision.audit.begin(Decimal(past.wallet), now_ns)
     for fill, at_ns in past.fills:
-        book.apply_fill(fill, at_ns)
-    for data in past.money:
-        change = Decimal(data["changes"].get(book.margin_asset, "0"))
-        if data["reason"] == "FUNDING_FEE":
-            book.funding += change
-        else:
-            book.transfers += change
+        decision.portfolio.apply_fill(fill, at_ns)
+    for movement, at_ns in past.movements:
+        decision.portfolio.apply_movement(movement, at_ns)
 
 
 def _recover_trade(
@@ -153,8 +153,8 @@ def _recover_trade(
             order.on_outcome(Refused(request=request, code=refusal[0], message=refusal[1]), now_ns)
         order.recover(now_ns)
         desk.store.changed(request.cid)
-    for fill in past.venue_closes.get(signal, ()):
-        trade.on_venue_close(fill)
+    for fill, reason in past.outside.get(signal, ()):
+        trade.on_outside(fill, reason)
     if signal in past.reasons:
         trade.request_exit(past.reasons[signal])
     desk.adopt(trade)

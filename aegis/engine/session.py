@@ -217,7 +217,7 @@ class Session:
         """Recovery is the start-up path: what the journal knows, then what the venue says, then trade."""
         if self._past is not None:
             recover(self.machine.decision, self._past, self._clock.venue_ns())
-        await self.reconciler.start()
+        await self.reconciler.start(None if self._past is None else self._past.last_ns)
         self._configs = {row.symbol: row for row in await self.access.rest.symbol_configs()}
         if self.trade_socket is not None:
             with trio.move_on_after(_TRADE_SOCKET_WAIT_S):  # REST alone suffices: this is only about latency

@@ -9,6 +9,8 @@ __all__ = ["EVENTS"]
 EVENTS: Final[dict[str, str]] = {
     "account.changed": "the venue reported a change of balance, position or configuration",
     "account.foreign": "a position or an order that is not ours: the symbol is left alone",
+    "account.unexplained": "a position is not what our executions made it, and no execution tells why",
+    "account.unread": "the account could not be read for comparison; it is asked again",
     "analysis.stuck": "a worker does not come back; analysis is stale, execution goes on",
     "bar.incomplete": "a hole in the trades could not be filled; the venue's kline replaces the bar",
     "book.stale": "a symbol's prices are too old to open a position on",

@@ -71,9 +71,11 @@ class RestClient:
             return Unknown(request=request, reason=str(error))
         return classify(request, reply.status, reply.body)
 
-    async def order(self, symbol: SymbolName, cid: ClientId) -> replies.OrderState:
-        """VenueRefusal(-2013): not found, which right after a submit proves nothing."""
-        params = {"symbol": symbol, "origClientOrderId": cid}
+    async def order(
+        self, symbol: SymbolName, cid: ClientId | None = None, *, order_id: int | None = None
+    ) -> replies.OrderState:
+        """By our id or by the venue's. VenueRefusal(-2013): not found, which right after a submit proves nothing."""
+        params = _given(symbol=symbol, origClientOrderId=cid, orderId=order_id)
         return await self._account("/fapi/v1/order", params, decode.order_state, 1)
 
     async def algo_order(self, cid: ClientId) -> replies.AlgoState:

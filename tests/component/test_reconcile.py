@@ -32,6 +32,7 @@ class Venue:
     )
     orders: dict[str, replies.OrderState] = attrs.field(factory=dict)
     fills: list[replies.UserTrade] = attrs.field(factory=list)
+    incomes: list[replies.Income] = attrs.field(factory=list)
     held: dict[str, str] = attrs.field(factory=dict)
     strangers: list[str] = attrs.field(factory=list)
     faults: list[Exception] = attrs.field(factory=list)
@@ -70,19 +71,28 @@ class Venue:
     async def open_algo_orders(self, symbol: SymbolName | None = None) -> tuple[replies.AlgoState, ...]:
         return ()
 
-    async def order(self, symbol: SymbolName, cid: str) -> replies.OrderState:
-        await self._take(cid)
-        if cid not in self.orders:
-            raise NOT_FOUND
-        return self.orders[cid]
+    async def order(
+        self, symbol: SymbolName, cid: str | None = None, *, order_id: int | None = None
+    ) -> replies.OrderState:
+        await self._take(cid or str(order_id))
+        for row in self.orders.values():
+            if cid == row.cid or order_id == row.order_id:
+                return row
+        raise NOT_FOUND
 
     async def algo_order(self, cid: str) -> replies.AlgoState:
         await self._take(cid)
         raise NOT_FOUND
 
-    async def user_trades(self, symbol: SymbolName, *, order_id: int | None = None) -> tuple[replies.UserTrade, ...]:
+    async def user_trades(
+        self, symbol: SymbolName, *, order_id: int | None = None, start_ms: int | None = None
+    ) -> tuple[replies.UserTrade, ...]:
         self.asked["trades"] += 1
-        return tuple(row for row in self.fills if row.order_id == order_id)
+        return tuple(row for row in self.fills if order_id in (None, row.order_id))
+
+    async def income(self, *, start_ms: int | None = None, limit: int = 1000) -> tuple[replies.Income, ...]:
+        self.asked["income"] += 1
+        return tuple(row for row in self.incomes if row.time_ms >= (start_ms or 0))[:limit]
 
     template: OrderRequest | None = None
 
@@ -146,7 +156,9 @@ async def test_the_start_adopts_the_wallet_and_leaves_strangers_alone(autojump_c
     await stand.reconciler.start()
     decision = stand.rig.machine.decision
     assert decision.portfolio.wallet == 10_000
-    assert decision.foreign == {"ETHUSDT", "SOLUSDT"}
+    assert decision.audit.foreign == {"ETHUSDT", "SOLUSDT"}
+    assert stand.rig.notes.of("reconcile") == [], "it may be on its way: one look proves nothing"
+    await stand.reconciler.look()
     (gap,) = stand.rig.notes.of("reconcile")
     assert gap == {"symbol": "SOLUSDT", "ours": "0", "venue": "-3"}
 
@@ -212,7 +224,7 @@ async def test_after_a_lost_stream_every_open_order_is_asked_for_whatever_fails_
     assert stand.venue.asked["positions"] == 1
     decision = stand.rig.machine.decision
     assert decision.portfolio.position(order.symbol).amount == order.qty, "the fill that the stream lost"
-    assert decision.foreign == set()
+    assert decision.audit.foreign == set()
     whats = [data.split(b'"')[1] for kind, _, _, data in stand.rig.tape.inputs if kind is InputKind.SNAPSHOT]
     assert whats[-1] == b"positions", "positions are compared only once all orders are known"
 
@@ -237,3 +249,66 @@ async def test_ringing_often_asks_once(autojump_clock: Any, nursery: trio.Nurser
         stand.reconciler.ask()
     await trio.sleep(5)
     assert stand.venue.asked[order.cid] == 1
+
+
+def income(number: int, at_ms: int) -> replies.Income:
+    return replies.Income(
+        symbol="BTCUSDT",
+        type="FUNDING_FEE",
+        amount=Decimal(-1),
+        asset="USDT",
+        time_ms=at_ms,
+        tran_id=number,
+        trade_id="",
+    )
+
+
+async def test_a_resumed_run_reads_what_was_paid_while_nobody_listened(autojump_clock: Any) -> None:
+    stand = make_stand(autojump_clock)
+    heard_ns = stand.rig.now_ns - 100 * 3600 * SECOND
+    first_ms = heard_ns // 1_000_000
+    stand.venue.incomes = [income(number, first_ms + number * 60_001) for number in range(2_500)]
+    stand.rig.machine.decision.audit.begin(Decimal(10_000), stand.rig.now_ns)
+    await stand.reconciler.start(heard_ns)
+    assert stand.venue.asked["income"] == 3
+    assert stand.rig.machine.decision.portfolio.funding == -2_500, "page after page, each payment once"
+
+
+async def test_a_position_closed_by_hand_is_understood_and_its_trade_ends(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    stand = make_stand(autojump_clock)
+    order = enter(stand.rig)
+    fill = execution(order)
+    stand.venue.orders[order.cid] = state(order, OrderStatus.FILLED, order.qty)
+    stand.venue.fills = [fill]
+    stand.rig.machine.outcome(Unknown(request=order, reason="timeout"), stand.clock.venue_ns())
+    await stand.reconciler.settle()
+    decision = stand.rig.machine.decision
+    assert decision.portfolio.position(order.symbol).amount == order.qty
+    by_hand = attrs.evolve(state(order, OrderStatus.FILLED, order.qty), cid="web_9", order_id=4, side=Side.SELL)
+    stand.venue.orders["web_9"] = by_hand
+    stand.venue.fills.append(attrs.evolve(fill, trade_id=78, order_id=4, side=Side.SELL))
+    stand.venue.faults = [VenueUnavailable("503")]  # also the account may not be readable for a while
+    nursery.start_soon(stand.reconciler.run)
+    await trio.sleep(150)
+    assert decision.portfolio.positions == {}
+    assert not decision.desk.trades
+    assert decision.audit.foreign == set()
+    assert stand.venue.asked["4"] == 2, "asked again after the failure, and then never more"
+
+
+async def test_a_position_that_nothing_explains_is_asked_for_again_every_minute(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    stand = make_stand(autojump_clock)
+    order = enter(stand.rig)
+    stand.venue.orders[order.cid] = state(order, OrderStatus.FILLED, order.qty)
+    stand.venue.fills = [execution(order)]
+    stand.rig.machine.outcome(Unknown(request=order, reason="timeout"), stand.clock.venue_ns())
+    await stand.reconciler.settle()
+    before = stand.venue.asked["trades"]
+    nursery.start_soon(stand.reconciler.run)
+    await trio.sleep(10 * 60)
+    assert 5 <= stand.venue.asked["trades"] - before <= 10
+    assert stand.rig.machine.decision.audit.foreign == {order.symbol}

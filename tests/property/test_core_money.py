@@ -232,14 +232,12 @@ FILLS = st.lists(
 @given(FILLS, st.integers(50, 150))
 def test_wallet_and_positions_are_conserved(fills: list[tuple[str, Side, int, int, int]], mark: int) -> None:
     """Cash that went out and came in, plus what is held at mark, is the equity: whatever the path."""
-    book = Portfolio("USDT", D(10_000), 0)
+    book, probe = Portfolio("USDT", D(10_000), 0), Portfolio("USDT", D(0), 0)
     cash, held = F(10_000), {"BTCUSDT": 0, "ETHUSDT": 0}
     for number, (name, side, qty, price, fee) in enumerate(fills):
         symbol = SymbolName(name)
         fill = make_fill(side, D(qty), D(price), number, symbol=symbol, commission=D(fee))
-        probe = Portfolio("USDT", D(0), 0)
-        probe.adopt(symbol, book.position(symbol), 0)
-        expected = probe.apply_fill(fill, 1)
+        expected = probe.apply_fill(fill, number)
         assert expected is not None
         fill = attrs.evolve(fill, realized=expected.expected)
         assert book.apply_fill(fill, number) is not None

@@ -141,6 +141,19 @@ class Rig:
     def answer(self, what: str, row: dict[str, Any]) -> None:
         self.decision.on_answer(what, msgspec.json.encode(row), self.now_ns)
 
+    def look(
+        self,
+        amounts: dict[str, str] | None = None,
+        foreign: Sequence[str] = (),
+        ours: Sequence[Any] = (),
+        ago_s: float = 0,
+    ) -> None:
+        """The venue's whole account, as it was when it was asked `ago_s` ago."""
+        asked_ns = self.now_ns - int(ago_s * 1e9)
+        self.answer(
+            "positions", {"asked_ns": asked_ns, "amounts": amounts or {}, "foreign": list(foreign), "ours": list(ours)}
+        )
+
     def quote(self, bid: float, ask: float, name: str = "BTCUSDT", *, seconds: float = 0.0, mark: bool = True) -> None:
         """Both sides of the book, through the strict decoder and into the level table; hits are decided."""
         self.now_ns += int(seconds * 1e9)

@@ -221,6 +221,17 @@ class ScriptedVenue:
         self.events.append(attrs.evolve(update, execution="CALCULATED"))
         self._after_position()
 
+    def trade_elsewhere(self, change: Decimal) -> None:
+        """Somebody trades the position by hand."""
+        side = Side.BUY if change > 0 else Side.SELL
+        request = OrderRequest(
+            cid=ClientId("web_1"), symbol=SymbolName("BTCUSDT"), side=side, type=OrderType.MARKET, qty=abs(change)
+        )
+        row = Row(request, self.next_id(), "FILLED", abs(change))
+        fill = self._book(request.cid, side, row.venue_id, abs(change))
+        self.events.append(self._update(row, OrderStatus.FILLED, row.venue_id, abs(change), fill))
+        self._after_position()
+
     # -- talking to an engine ------------------------------------------------------------------------------------------
     def deliver(self, decision: Decision, now_ns: int) -> None:
         """Say everything that waits, in order."""
@@ -259,4 +270,14 @@ class ScriptedVenue:
     def positions(self, decision: Decision, now_ns: int) -> None:
         """The whole account is compared."""
         amounts = {"BTCUSDT": str(self.position)} if self.position else {}
-        decision.on_answer("positions", msgspec.json.encode({"amounts": amounts, "foreign": []}), now_ns)
+        ours = [("BTCUSDT", row.request.cid, True) for row in self.live()]
+        said = {"asked_ns": now_ns, "amounts": amounts, "foreign": [], "ours": ours}
+        decision.on_answer("positions", msgspec.json.encode(said), now_ns)
+
+    def explain(self, decision: Decision, now_ns: int) -> None:
+        """What the reconciler does about a position that is not as we know it."""
+        for symbol, _ in decision.audit.unexplained():
+            rows = [fill for fill in self.fills if not decision.portfolio.booked(symbol, fill["trade_id"])]
+            plain = [{key: value for key, value in fill.items() if key != "cid"} for fill in rows]
+            said = {"symbol": symbol, "rows": plain, "cids": [fill["cid"] for fill in rows]}
+            decision.on_answer("outside", msgspec.json.encode(said), now_ns)

@@ -164,11 +164,66 @@ def test_an_exit_that_overtakes_the_entrys_executions_waits_for_them() -> None:
 def test_the_venue_may_close_the_position_itself() -> None:
     desk = Desk()
     desk.protected()
-    desk.trade.on_venue_close(make_fill(Side.SELL, "3", "40000", 77, cid=ClientId("autoclose-1"), commission=D(2)))
+    fill = make_fill(Side.SELL, "3", "40000", 77, cid=ClientId("autoclose-1"), commission=D(2))
+    desk.trade.on_outside(fill, ExitReason.LIQUIDATION)
     assert len(desk.step()) == 2
     result = desk.trade.result("USDT")
     assert result.reason is ExitReason.LIQUIDATION
     assert result.fees["USDT"] == D("2.1")
+
+
+def test_what_the_venue_leaves_of_a_position_is_closed() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.on_outside(make_fill(Side.SELL, "1", "40000", 77), ExitReason.LIQUIDATION)
+    assert exit_of(desk.step()).qty == D(2)
+
+
+def test_a_position_closed_by_hand_ends_its_trade() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.on_outside(make_fill(Side.SELL, "1", "52000", 77), ExitReason.ELSEWHERE)
+    assert desk.step() == (), "what is left stays under its stop"
+    assert (desk.trade.state, desk.trade.open_qty) == (T.PROTECTED, D(2))
+    desk.trade.on_outside(make_fill(Side.SELL, "2", "55000", 78), ExitReason.ELSEWHERE)
+    assert len(desk.step()) == 2, "stop and target go"
+    result = desk.trade.result("USDT")
+    assert (result.reason, result.average_exit, result.qty) == (ExitReason.ELSEWHERE, D(54000), D(3))
+
+
+def test_what_is_added_by_hand_is_closed_with_the_rest() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.on_outside(make_fill(Side.BUY, "1", "54000", 77), ExitReason.ELSEWHERE)
+    assert desk.trade.open_qty == D(4)
+    desk.trade.request_exit(ExitReason.MANUAL)
+    out = exit_of(desk.step())
+    assert out.qty == D(4)
+    desk.fill(out, "4")
+    desk.step()
+    result = desk.trade.result("USDT")
+    assert (desk.trade.state, result.qty, result.reason) == (T.CLOSED, D(4), ExitReason.MANUAL)
+    assert result.average_entry == (D(3) * D(50000) + D(54000)) / 4
+
+
+def test_a_position_turned_round_by_hand_is_no_longer_ours() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.on_outside(make_fill(Side.SELL, "5", "52000", 77), ExitReason.ELSEWHERE)
+    desk.step()
+    assert (desk.trade.state, desk.trade.result("USDT").reason) == (T.CLOSED, ExitReason.ELSEWHERE)
+
+
+def test_an_exit_with_nothing_to_reduce_waits_for_the_account_to_be_read() -> None:
+    desk = Desk()
+    desk.protected()
+    desk.trade.request_exit(ExitReason.MANUAL)
+    desk.refuse(exit_of(desk.step()), -2022)
+    assert desk.step(4.9) == ()
+    (due,) = (desk.trade.next_ns(),)
+    assert due is not None
+    assert exit_of(desk.step(0.1)).qty == D(3), "no evidence has come: it is tried again"
+    assert desk.now >= due
 
 
 def test_an_orphan_found_alive_after_the_close_is_cancelled_again() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aegis.core.errors import InvariantBroken
-from aegis.core.messages import AccountUpdate, BalanceChange
+from aegis.core.movements import Movement
 from aegis.core.portfolio import Difference, Portfolio, Position
 from aegis.core.values import Side, SymbolName
 from tests.support.core_cases import BTC, D, make_fill
@@ -15,17 +15,9 @@ from tests.support.core_cases import BTC, D, make_fill
 ETH = SymbolName("ETHUSDT")
 
 
-def account_update(reason: str, change: str, wallet: str = "0", asset: str = "USDT", **changes: Any) -> AccountUpdate:
-    balance = BalanceChange(asset=asset, wallet=D(wallet), cross_wallet=D(0), change=D(change))
-    fields: dict[str, Any] = {
-        "event_ms": 1,
-        "transaction_ms": 1,
-        "reason": reason,
-        "balances": (balance,),
-        "positions": (),
-        "symbol": None,
-    }
-    return AccountUpdate(**{**fields, **changes})
+def movement(change: str, number: int, *, funding: bool = False, asset: str = "USDT", **changes: Any) -> Movement:
+    fields: dict[str, Any] = {"symbol": None, "time_ms": 1, "income": False, "number": (number,)}
+    return Movement(funding=funding, asset=asset, change=D(change), **{**fields, **changes})
 
 
 def test_a_round_trip_realises_profit_less_fees() -> None:
@@ -74,34 +66,26 @@ def test_a_trade_is_booked_once_and_only_with_its_fee() -> None:
 
 def test_funding_transfers_and_foreign_fees_are_kept_apart() -> None:
     book = Portfolio("USDT", D(1000), 0)
-    funding = account_update("FUNDING_FEE", "-1.5", "998.5", symbol=BTC)
-    book.apply_account(funding, 1)
-    book.apply_account(funding, 2)
-    book.apply_account(account_update("DEPOSIT", "100", "1098.5"), 3)
-    book.apply_account(account_update("DEPOSIT", "7", asset="BNB"), 4)
+    funding = movement("-1.5", 1, funding=True, symbol=BTC)
+    assert book.apply_movement(funding, 1)
+    assert not book.apply_movement(funding, 2)
+    assert book.apply_movement(movement("100", 2), 3)
+    assert book.apply_movement(movement("7", 3, asset="BNB"), 4)
     book.apply_fill(make_fill(Side.BUY, "1", "100", 1, commission=D("0.01"), commission_asset="BNB"), 5)
     assert (book.funding, book.transfers, book.wallet) == (D("-1.5"), D(100), D("1098.5"))
     assert book.fees == {"BNB": D("0.01")}
-    assert (book.wallet_gap, book.duplicates) == (D(0), 1)
-    book.apply_account(account_update("WITHDRAW", "-100", "998.5"), 6)
+    assert book.duplicates == 1
+    book.apply_movement(movement("-100", 4), 6)
     assert book.max_drawdown == D("1.5"), "a deposit is no profit, a withdrawal no loss"
 
 
-def test_the_wallet_gap_closes_when_both_events_are_in() -> None:
-    book = Portfolio("USDT", D(1000), 0)
-    assert book.wallet_gap == D(0)
-    book.apply_account(account_update("ORDER", "0", "999.9"), 1)
-    assert book.wallet_gap == D("-0.1")
-    book.apply_fill(make_fill(Side.BUY, "1", "100", 1, commission=D("0.1")), 2)
-    assert book.wallet_gap == D(0)
-
-
-def test_the_memory_of_account_events_is_bounded() -> None:
-    book = Portfolio("USDT", D(1000), 0)
-    for number in range(1500):
-        book.apply_account(account_update("ORDER", "0", str(number), transaction_ms=number), number)
-    assert book.duplicates == 0
-    assert len(book._events) == 1024
+def test_a_run_begins_with_the_venues_wallet_whatever_was_told_before() -> None:
+    book = Portfolio("USDT", D(0), 0)
+    book.apply_movement(movement("5", 1), 1)
+    book.begin(D(1000), 2)
+    assert (book.wallet, book.equity_start, book.max_drawdown) == (D(1000), D(1000), D(0))
+    book.apply_fill(make_fill(Side.BUY, "1", "100", 1, commission=D(2)), 3)
+    assert (book.wallet, book.max_drawdown) == (D(998), D(2))
 
 
 def test_drawdown_and_exposure_over_time() -> None:
@@ -127,15 +111,13 @@ def test_exposure_of_no_time_at_all() -> None:
     assert Portfolio("USDT", D(1000), 7).exposure(7).gross_mean == D(0)
 
 
-def test_positions_are_compared_with_the_venue_and_adopted_from_it() -> None:
+def test_positions_are_compared_with_the_venue() -> None:
     book = Portfolio("USDT", D(0), 0)
-    book.adopt(BTC, Position(amount=D(2), entry_price=D(100)), 1)
-    book.adopt_wallet(D(500), 1)
-    assert (book.wallet, book.equity_start, book.max_drawdown) == (D(500), D(500), D(0))
+    book.apply_fill(make_fill(Side.BUY, "2", "100", 1), 1)
     assert book.compare({BTC: D(2), ETH: D(0)}) == ()
     assert book.compare({ETH: D(1)}) == (
         Difference(symbol=BTC, ours=D(2), venue=D(0)),
         Difference(symbol=ETH, ours=D(0), venue=D(1)),
     )
-    book.adopt(BTC, Position(), 2)
+    book.apply_fill(make_fill(Side.SELL, "2", "100", 2), 2)
     assert book.positions == {}

@@ -91,9 +91,11 @@ def test_executions_come_back(rows: list[tuple[int, Decimal, Decimal, bool]]) ->
 
 
 def test_positions_keep_exact_amounts_and_sorted_names() -> None:
-    payload = answers.positions_answer({BTC: D("-0.100")}, {"ZUSDT", "AUSDT"})
+    ours = [("ZUSDT", "1-2", True), ("AUSDT", "1-1", False)]
+    payload = answers.positions_answer(7, {BTC: D("-0.100")}, {"ZUSDT", "AUSDT"}, ours)
     answer = msgspec.json.decode(payload, type=answers.PositionsAnswer)
-    assert (answer.amounts, answer.foreign) == ({BTC: D("-0.1")}, ["AUSDT", "ZUSDT"])
+    assert (answer.asked_ns, answer.amounts, answer.foreign) == (7, {BTC: D("-0.1")}, ["AUSDT", "ZUSDT"])
+    assert answer.ours == sorted(ours)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b'{"cid":1}', b'{"wallet":"x"}'])

@@ -104,7 +104,7 @@ def _cold(rig: Rig) -> None:
 
 
 def _foreign(rig: Rig) -> None:
-    rig.answer("positions", {"amounts": {}, "foreign": ["BTCUSDT"]})
+    rig.look(foreign=["BTCUSDT"])
 
 
 def _silent(rig: Rig) -> None:
@@ -129,11 +129,11 @@ def _position(rig: Rig) -> None:
 
 
 def _poor(rig: Rig) -> None:
-    rig.answer("account", {"wallet": "10"})
+    rig.decision.portfolio.begin(D(10), rig.now_ns)
 
 
 def _nearly_poor(rig: Rig) -> None:
-    rig.answer("account", {"wallet": "280"})
+    rig.decision.portfolio.begin(D(280), rig.now_ns)
 
 
 DENIALS: list[tuple[str, Callable[[Rig], None], str, str]] = [

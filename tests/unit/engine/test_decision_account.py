@@ -10,18 +10,25 @@ import numpy as np
 import pytest
 
 from aegis.core.errors import InvariantBroken
-from aegis.core.messages import ConfigUpdate, OrderUpdate, Refused
+from aegis.core.messages import AccountUpdate, BalanceChange, ConfigUpdate, OrderRequest, OrderUpdate, Refused
 from aegis.core.values import ClientId, OrderStatus, SymbolName
 from aegis.engine.decision import last_bar
 from aegis.kernels import levels
 from aegis.kernels.analysis import AnalysisParams, SeedCode, new_state, seed, set_live_from
 from aegis.kernels.layout import BAR
-from tests.support.core_cases import make_order, order_update
+from tests.support.core_cases import D, make_order, order_update
 from tests.support.decision_rig import START_MS, Rig, make_setup, open_position
 
 BTC = SymbolName("BTCUSDT")
 ETH = SymbolName("ETHUSDT")
 WIDE: dict[str, Any] = {"max_open_risk_pct": 10, "max_gross_leverage": 10, "max_net_leverage": 10}
+
+
+def funding(change: str, at_ms: int) -> AccountUpdate:
+    row = BalanceChange(asset="USDT", wallet=D(1), cross_wallet=D(1), change=D(change))
+    return AccountUpdate(
+        event_ms=at_ms, transaction_ms=at_ms, reason="FUNDING_FEE", balances=(row,), positions=(), symbol=BTC
+    )
 
 
 # -- ours and foreign --------------------------------------------------------------------------------------------------
@@ -38,30 +45,124 @@ def test_ours_are_the_ids_of_this_run_and_earlier_ones(cid: str, ours: bool) -> 
     assert Rig.make(run="1f").decision.is_ours(cid) is ours
 
 
-def test_an_order_of_somebody_else_closes_its_symbol_for_entries() -> None:
+def test_an_order_of_somebody_else_closes_its_symbol_for_entries_until_it_is_gone() -> None:
     rig = Rig.make(("BTCUSDT", "ETHUSDT"))
     earlier = order_update(make_order(cid=ClientId("0-4")), OrderStatus.NEW)
     rig.decision.on_user_event(earlier, rig.now_ns)
-    assert rig.decision.foreign == set()
+    assert rig.decision.audit.foreign == set()
     rig.decision.on_user_event(attrs.evolve(earlier, cid=ClientId("web_1")), rig.now_ns)
-    assert rig.decision.foreign == {BTC}
+    assert rig.decision.audit.foreign == {BTC}
     assert rig.decision.desk.strangers == 2
     assert rig.signal()["code"] == "FOREIGN_POSITION"
     assert rig.signal(symbol=1)["taken"]
+    rig.look(ago_s=0.001)
+    assert rig.decision.audit.foreign == {BTC}, "the account was read before the order was seen"
+    rig.now_ns += 1
+    rig.look()
+    assert rig.decision.audit.foreign == set()
 
 
 def test_a_position_that_no_trade_explains_is_left_alone() -> None:
     rig = Rig.make(("BTCUSDT", "ETHUSDT"), **WIDE)
     entry = open_position(rig)
-    rig.answer("positions", {"amounts": {"BTCUSDT": str(entry.qty)}, "foreign": []})
-    assert rig.decision.foreign == set()
-    rig.answer("positions", {"amounts": {"BTCUSDT": str(entry.qty), "ETHUSDT": "-2.50"}, "foreign": ["XUSDT"]})
-    assert rig.decision.foreign == {ETH, "XUSDT"}
+    rig.look({"BTCUSDT": str(entry.qty)})
+    assert rig.decision.audit.foreign == set()
+    strange = {"BTCUSDT": str(entry.qty), "ETHUSDT": "-2.50"}
+    rig.look(strange, foreign=["XUSDT"])
+    assert rig.decision.audit.foreign == {ETH, "XUSDT"}
+    assert rig.pages.of("reconcile") == [], "an execution may be on its way"
+    rig.look(strange)
     assert rig.pages.of("reconcile") == [{"symbol": "ETHUSDT", "ours": "0", "venue": "-2.5"}]
+    assert rig.decision.audit.unexplained() == [], "no trade of ours: nothing to explain"
+    assert rig.decision.audit.foreign == {ETH}
+    rig.look({"BTCUSDT": str(entry.qty)})
+    assert rig.decision.audit.foreign == set(), "what is gone does not lock its symbol"
     rig.pages.broken = True
+    rig.look({})
     with pytest.raises(InvariantBroken):
-        rig.answer("positions", {"amounts": {}, "foreign": []})
-    assert BTC in rig.decision.foreign, "known before it is written"
+        rig.look({})
+    assert BTC in rig.decision.audit.foreign, "known before it is written"
+
+
+def test_a_difference_must_be_found_twice_the_same_before_its_cause_is_asked_for() -> None:
+    rig = Rig.make()
+    entry = open_position(rig)
+    for amount in ("0", "0.001", "0"):
+        rig.look({"BTCUSDT": amount})
+        assert rig.decision.audit.unexplained() == []
+        assert rig.decision.audit.wanted
+    rig.look({"BTCUSDT": "0"})
+    assert [symbol for symbol, _ in rig.decision.audit.unexplained()] == [BTC]
+    row = {"trade_id": 99, "order_id": 5, "side": "SELL", "price": "50500", "qty": str(entry.qty), "commission": "1",
+           "commission_asset": "USDT", "realized": "7", "maker": False, "time_ms": START_MS}  # fmt: skip
+    for _ in range(2):
+        rig.answer("outside", {"symbol": BTC, "rows": [row], "cids": ["web_7"]})
+    assert not rig.decision.desk.trades
+    assert rig.decision.portfolio.positions == {}
+    assert rig.decision.portfolio.realized == 7
+    (fill,) = [fill for fill in rig.pages.of("fill") if "outside" in fill]
+    assert (fill["cid"], fill["outside"]) == ("web_7", "ELSEWHERE")
+    assert rig.pages.of("trade")[0]["reason"] == "ELSEWHERE"
+    rig.look()
+    assert rig.decision.audit.foreign == set()
+
+
+def test_an_order_under_our_id_that_nobody_knows_is_cancelled_at_the_second_look() -> None:
+    rig = Rig.make()
+    entry = open_position(rig)
+    known = {str(order.cid) for order in rig.decision.desk.store.open()}
+    rig.take()
+    listed = [*((BTC, cid, True) for cid in sorted(known)), (BTC, "0-7", True), (BTC, "0-8", False)]
+    held = {"BTCUSDT": str(entry.qty)}
+    rig.look(held, ours=listed)
+    assert rig.take() == []
+    assert rig.decision.audit.wanted
+    rig.look(held, ours=listed[:-1])
+    (cancel,) = rig.take()
+    assert (cancel.cid, cancel.symbol, cancel.algo) == ("0-7", BTC, True)
+    assert rig.pages.of("reconcile") == [{"symbol": BTC, "stray": "0-7"}]
+    rig.look(held, ours=[(BTC, "0-9", True)])
+    assert rig.take() == [], "another one, seen once"
+
+
+def test_income_while_nobody_listened_is_booked_once_with_the_stream() -> None:
+    rig = Rig.make()
+    paid = funding("-1.5", 1_000_000)
+    rig.decision.on_user_event(paid, rig.now_ns)
+    rows = [
+        {"type": kind, "symbol": symbol, "asset": "USDT", "amount": amount, "time_ms": ms, "tran_id": number}
+        for number, (kind, symbol, amount, ms) in enumerate(
+            [("FUNDING_FEE", "BTCUSDT", "-1.5", 1_002_000), ("FUNDING_FEE", "BTCUSDT", "-2", 29_800_000),
+             ("REALIZED_PNL", "BTCUSDT", "9", 1), ("COMMISSION", "BTCUSDT", "-9", 1), ("TRANSFER", "", "50", 2)]
+        )
+    ]  # fmt: skip
+    for _ in range(2):
+        rig.answer("income", {"rows": rows})
+    book = rig.decision.portfolio
+    assert (book.funding, book.transfers, book.realized) == (D("-3.5"), D(50), D(0))
+    moved = [record for record in rig.pages.of("account") if "change" in record]
+    assert [(record["change"], record["income"]) for record in moved] == [("-1.5", False), ("-2", True), ("50", True)]
+
+
+def test_a_wallet_that_differs_for_minutes_is_taken_over() -> None:
+    rig = Rig.make()
+    for wallet in ("10007", "10008", "10007", "10007"):
+        rig.answer("account", {"wallet": wallet})
+        assert rig.decision.portfolio.wallet == 10_000, "it may be on its way"
+    rig.answer("account", {"wallet": "10007"})
+    assert (rig.decision.portfolio.wallet, rig.decision.portfolio.transfers) == (10_007, 7)
+
+
+def test_an_exit_that_had_nothing_to_reduce_asks_for_the_account() -> None:
+    rig = Rig.make()
+    open_position(rig)
+    rig.take()
+    rig.decision.on_command("flatten", rig.now_ns)
+    (exit_,) = [request for request in rig.take() if isinstance(request, OrderRequest)]
+    asked = rig.asked
+    rig.decision.on_outcome(Refused(request=exit_, code=-2022, message="ReduceOnly Order is rejected."), rig.now_ns)
+    assert rig.decision.audit.wanted
+    assert rig.asked > asked
 
 
 def test_events_and_answers_that_mean_nothing_are_counted_or_refused() -> None:

@@ -206,7 +206,7 @@ def test_what_the_venue_closes_itself_ends_the_trade(prefix: str) -> None:
     )
     rig.decision.on_user_event(update, rig.now_ns)
     assert not rig.decision.desk.trades
-    assert not rig.decision.foreign
+    assert not rig.decision.audit.foreign
     assert rig.decision.portfolio.position(BTC).amount == 0
     assert rig.pages.of("trade")[0]["reason"] == "LIQUIDATION"
     assert rig.take() == [], "the venue expires them by itself, if it is given the time"

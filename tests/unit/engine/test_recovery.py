@@ -166,11 +166,11 @@ def test_funding_transfers_and_the_starting_equity_survive() -> None:
     book, old = new.decision.portfolio, rig.decision.portfolio
     assert (book.funding, book.transfers) == (old.funding, old.transfers) == (D("-0.75"), D(50))
     assert (book.realized, book.fees) == (old.realized, old.fees)
-    new.answer("account", {"wallet": str(old.wallet)})
+    new.answer("account", {"wallet": "12345"})
     assert (book.wallet, book.wallet_start, book.equity_start) == (old.wallet, D(10000), D(10000))
     again = Rig.make(active=False)
     recover(again.decision, collect([*rig.pages, *new.pages]), new.now_ns)
-    assert again.decision.start_wallet == Decimal(10000), "the start of the run, not of its resumption"
+    assert again.decision.portfolio.equity_start == Decimal(10000), "the start of the run, not of its resumption"
 
 
 def test_ids_go_on_above_every_one_that_may_have_been_used() -> None:
