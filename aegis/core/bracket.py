@@ -20,7 +20,9 @@ from aegis.core.orders import WorkingOrder
 from aegis.core.trade_plan import TRADE_TABLE, BracketPolicy, ExitReason, Role, TradePlan, TradeResult, TradeState
 from aegis.core.values import AlgoType, ClientId, OrderType
 
-__all__ = ["NOTHING_TO_REDUCE", "BracketPolicy", "ExitReason", "Role", "Trade", "TradePlan", "TradeResult", "TradeState"]
+__all__ = [
+    "NOTHING_TO_REDUCE", "BracketPolicy", "ExitReason", "Role", "Trade", "TradePlan", "TradeResult", "TradeState",
+]  # fmt: skip
 
 ZERO = Decimal(0)
 #: Refusals which say that the trigger price has been passed already.

@@ -140,15 +140,6 @@ class OrderStore:
             sides[order.side] += order.remaining
         return WorkingExposure(buy_qty=sides[Side.BUY], sell_qty=sides[Side.SELL])
 
-    def working_notional(self) -> Decimal:
-        """Notional of all opening orders at their limit prices. Raises InvariantBroken on an opening market order."""
-        total = ZERO
-        for order in self._working(None):
-            if order.request.price is None:
-                raise InvariantBroken(f"order {order.cid}: an opening order without a price")
-            total += order.remaining * order.request.price
-        return total
-
     # -- inside --------------------------------------------------------------------------------------------------------
     def _working(self, symbol: SymbolName | None) -> Iterator[WorkingOrder]:
         for order in self.open(symbol):

@@ -12,7 +12,7 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill, FillTape
 from aegis.core.messages import OrderRequest, OrderUpdate, TradeLite
 from aegis.core.order_life import AbsenceRule, CancelState, Change, OrderState, TrackedOrder
-from aegis.core.values import ClientId, OrderStatus, OrderType, Side, SymbolName, TimeInForce
+from aegis.core.values import ClientId, OrderStatus, Side, SymbolName
 
 __all__ = [
     "ORDER_TABLE",
@@ -95,11 +95,6 @@ class WorkingOrder(TrackedOrder):
     def opens(self) -> bool:
         """It can add to a position: what the gate counts as a working order."""
         return not self.request.reduce_only
-
-    @property
-    def immediate(self) -> bool:
-        """IOC, FOK and MARKET never rest."""
-        return self.request.type is OrderType.MARKET or self.request.tif in (TimeInForce.IOC, TimeInForce.FOK)
 
     def on_update(self, update: OrderUpdate, now_ns: int) -> Change:
         """ORDER_TRADE_UPDATE in any order, any number of times."""

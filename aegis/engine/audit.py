@@ -58,11 +58,11 @@ class Audit:
     # -- what is not ours ----------------------------------------------------------------------------------------------
     @property
     def foreign(self) -> set[SymbolName]:
-        """Symbols that are left alone: somebody else's orders or executions, or a position that is not as we know it."""
+        """Symbols that are left alone: somebody else's orders or executions, or a position that is not as we know."""
         return {*self._resting, *self._sighted, *self._gaps}
 
     def unexplained(self) -> list[tuple[SymbolName, int]]:
-        """Symbols whose position is not what the executions of our trade made it, and the ms of the trade's decision."""
+        """Symbols whose position is not what the executions of our trade made it; the trade's decision in ms."""
         trades = self.desk.trades
         return [(name, trades[name].plan.decision_ns // 1_000_000) for name, gap in self._gaps.items()
                 if gap.looks >= _PROOF and name in trades]  # fmt: skip

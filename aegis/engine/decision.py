@@ -21,7 +21,7 @@ from aegis.core.approval import Approved
 from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradePlan, TradeState
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
-from aegis.core.filters import Rounding, SymbolSpec, plain, price_for
+from aegis.core.filters import Rounding, SymbolSpec, price_for
 from aegis.core.messages import (
     AccountUpdate,
     AlgoUpdate,

@@ -16,6 +16,7 @@ from aegis.engine.recovery import collect, recover
 from tests.support.decision_rig import Rig
 from tests.support.scripted_venue import ScriptedVenue
 
+ENDS = ("stop", "target", "flatten", "part", "adl", "liquidation", "by hand", "half by hand", "added")
 Crash = tuple[list[Record], ScriptedVenue, int]
 
 
@@ -40,7 +41,7 @@ def live_a_life(seed: int) -> list[Crash]:
     rig.pages.watch = watch
     zone = 7
     rig.signal(zone=zone)
-    ends = random.choice(["stop", "target", "flatten", "part", "adl", "liquidation", "by hand", "half by hand", "added"])
+    ends = random.choice(ENDS)
     for tick in range(60):
         venue.wire += rig.take()
         venue.take_all()

@@ -9,7 +9,7 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Accepted, Refused, Unknown
 from aegis.core.order_life import OrderState
 from aegis.core.order_store import OrderStore
-from aegis.core.values import AlgoStatus, ClientId, OrderStatus, OrderType, Side, SymbolName
+from aegis.core.values import AlgoStatus, ClientId, OrderStatus, Side, SymbolName
 from tests.support.core_cases import BIG_ID, BTC, D, algo_update, make_algo, make_order, order_update, trade_lite
 
 ETH = SymbolName("ETHUSDT")
@@ -69,14 +69,6 @@ def test_exposure_counts_opening_orders_in_the_worst_case() -> None:
     assert exposure.worst(D(0)) == D(3)
     assert (store.working_count(BTC), store.working_count()) == (2, 3)
     assert store.algo_count() == 1
-    assert store.working_notional() == 3 * D(50000) + 2 * D(51000) + 3 * D(50000)
-
-
-def test_an_opening_market_order_has_no_notional_to_count() -> None:
-    store = OrderStore()
-    store.add(make_order(type=OrderType.MARKET, price=None, tif=None), 0)
-    with pytest.raises(InvariantBroken, match="without a price"):
-        store.working_notional()
 
 
 def test_an_ended_order_with_missing_executions_stays_open_to_questions() -> None:

@@ -7,7 +7,7 @@ import pytest
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Accepted, Refused, Unknown
 from aegis.core.orders import AbsenceRule, CancelState, OrderState, VenueOrder, WorkingOrder
-from aegis.core.values import OrderStatus, OrderType, Side, SymbolName, TimeInForce
+from aegis.core.values import OrderStatus, Side, SymbolName
 from tests.support.core_cases import BIG_ID, D, make_fill, make_order, order_update, trade_lite
 
 RULE = AbsenceRule(recv_window_ns=3_000, margin_ns=1_000)
@@ -206,12 +206,6 @@ def test_reduce_only_order_may_be_shrunk_by_the_venue() -> None:
     assert (order.qty, order.opens) == (D(2), False)
     end = order_update(order.request, OrderStatus.FILLED, qty=D(2), trade_id=1, last_qty=D(2), filled_qty=D(2))
     assert order.on_update(end, 300).after is S.FILLED
-
-
-def test_kinds_of_orders() -> None:
-    assert sent(tif=TimeInForce.IOC).immediate
-    assert sent(type=OrderType.MARKET, price=None, tif=None).immediate
-    assert not sent().immediate
 
 
 @pytest.mark.parametrize(
