@@ -35,6 +35,8 @@ KERNEL_TESTS = (
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
 THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}
+#: Of the same replay, by Python.
+DIGESTS: dict[object, str] = {}
 
 
 def _install(session: nox.Session, *dependencies: str) -> None:
@@ -79,8 +81,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def compat(session: nox.Session) -> None:
-    """The tests on every supported Python that is installed."""
+    """The tests on every supported Python that is installed; a replay has the same digest on each."""
     _install(session, *TEST_DEPENDENCIES)
+    told = session.run("python", "-m", "tests.support.digest", silent=True) or ""
+    digest = told.strip().splitlines()[-1]
+    session.log(f"digest {digest}")
+    DIGESTS[session.python] = digest
+    if len(set(DIGESTS.values())) > 1:
+        session.error(f"the digest depends on the Python: {DIGESTS}")
     session.run("python", "-m", "pytest", *(session.posargs or ("tests",)))
 
 

@@ -111,16 +111,23 @@ def universe(config: Config, *, say: Say) -> tuple[Choice, ...]:
 async def _universe(config: Config, say: Say) -> tuple[Choice, ...]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        access = await _access(stack, config, None, clock, say)
+        access = await _access(stack, config, _signer(config), None, clock, say)
         return await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
 
 
 # -- the venue ---------------------------------------------------------------------------------------------------------
-async def _access(
-    stack: AsyncExitStack, config: Config, directory: Path | None, clock: SystemClock, say: Say
-) -> Access:
-    """Reach the config's venue; in mode "sim" start it first, as a process of its own that ends last."""
+def _signer(config: Config) -> Signer | None:
+    """Who we are to the venue; None in mode "sim", whose exchange makes a key for each run. Raises ConfigError."""
     if config.mode == "sim":
+        return None
+    return paper_signer() if config.mode == "paper" else read_signer(config.credentials, os.environ)
+
+
+async def _access(
+    stack: AsyncExitStack, config: Config, signer: Signer | None, directory: Path | None, clock: SystemClock, say: Say
+) -> Access:
+    """Reach the config's venue; without a signer start the simulated one first, as a process that ends last."""
+    if signer is None:
         say("starting the simulated exchange")
         settings = _exchange_settings(config, directory)
         command = exchange_command(["--settings", settings.to_json()])
@@ -130,10 +137,9 @@ async def _access(
         watchers.start_soon(exchange.watch, name="exchange watch")
         found = exchange.addresses
         endpoints = simulated(rest=found.rest, stream=found.stream, trade=found.trade)
-        signer: Signer = HmacSigner(Secret(found.api_key), Secret(found.api_secret))
+        signer = HmacSigner(Secret(found.api_key), Secret(found.api_secret))
     else:
         endpoints = _endpoints(config)
-        signer = paper_signer() if config.mode == "paper" else read_signer(config.credentials, os.environ)
     port = HttpxPort(endpoints.rest)
     stack.push_async_callback(port.aclose)
     shown = None if config.mode == "paper" else signer  # on paper nothing is ever signed for the venue
@@ -191,7 +197,7 @@ class _State:
 
 
 @contextmanager
-def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iterator[_State]:
+def _open_state(config: Config, options: RunOptions, clock: SystemClock, signer: Signer | None) -> Iterator[_State]:
     """Lock the account, open the journal, log into its directory. Raises errors of `account_files` and `journal`."""
     home = account_files.state_home(options.home)
     resumed = options.resume
@@ -217,7 +223,8 @@ def _open_state(config: Config, options: RunOptions, clock: SystemClock) -> Iter
                 path, run=run, config_hash=decision_hash(config), at_ns=clock.wall_ns(), durability=durability
             )
         log = logs.LogFile(account.directory / "engine.log")
-        logs.configure(log.put, level=config.log.level, wall_ns=clock.wall_ns)
+        secrets = [secret.reveal() for secret in signer.secrets] if signer is not None else []
+        logs.configure(log.put, level=config.log.level, wall_ns=clock.wall_ns, secrets=secrets)
         try:
             yield _State(directory=account.directory, run=run, journal=journal, past=past)
         finally:
@@ -246,7 +253,8 @@ async def _warm(say: Say, warmed: trio.Event) -> None:
 
 async def _run(config: Config, options: RunOptions, say: Say) -> Summary | None:
     clock, lifecycle, metrics = SystemClock(), Lifecycle(), Metrics()
-    with _open_state(config, options, clock) as state:
+    signer = _signer(config)
+    with _open_state(config, options, clock, signer) as state:
         async with trio.open_nursery() as root:
 
             def drain(reason: str) -> None:
@@ -257,7 +265,9 @@ async def _run(config: Config, options: RunOptions, say: Say) -> Summary | None:
 
             await root.start(watch_signals, drain, root.cancel_scope)
             async with AsyncExitStack() as stack:
-                state.summary = await _trade(stack, config, options, say, clock, lifecycle, metrics, state, root)
+                state.summary = await _trade(
+                    stack, config, options, signer, say, clock, lifecycle, metrics, state, root
+                )
             root.cancel_scope.cancel(reason="the run is over")
         return state.outcome()
 
@@ -266,6 +276,7 @@ async def _trade(
     stack: AsyncExitStack,
     config: Config,
     options: RunOptions,
+    signer: Signer | None,
     say: Say,
     clock: SystemClock,
     lifecycle: Lifecycle,
@@ -277,7 +288,7 @@ async def _trade(
     venue_dir = state.directory / "exchange" if config.mode == "sim" else None
     warmed = trio.Event()
     root.start_soon(_warm, say, warmed)  # while the exchange starts, which compiles kernels of its own
-    access = await _access(stack, config, venue_dir, clock, say)
+    access = await _access(stack, config, signer, venue_dir, clock, say)
     choices = await choose(access.rest, config.universe, clock.wall_ns() // _NS_PER_MS)
     await warmed.wait()
     ledger: ReadLedger | None = partial(read_ledger, venue_dir / LEDGER_FILE) if venue_dir else None

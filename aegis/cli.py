@@ -278,11 +278,20 @@ def _code(error: BaseException) -> int:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The first error that is ours, or else the first of all, out of a nest of groups."""
+    """The first bug out of a nest of groups, else the first error of ours: no message may hide a bug beside it."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    found = [_first(sub) for sub in error.exceptions]
-    return next((one for one in found if isinstance(one, AegisError)), found[0])
+    found = sorted((_first(sub) for sub in error.exceptions), key=_rank)
+    return found[0]
+
+
+def _rank(error: BaseException) -> int:
+    """A bug, a reason of ours, Ctrl-C, and what a connection says when its task's sibling has failed."""
+    import trio
+
+    noise = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+    kinds = (AegisError, KeyboardInterrupt, noise)
+    return next((rank for rank, kind in enumerate(kinds, start=1) if isinstance(error, kind)), 0)
 
 
 def _interrupted(arguments: list[str]) -> NoReturn:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from aegis.core.approval import Approved
-from aegis.core.bracket import Role, TradePlan, TradeResult
+from aegis.core.bracket import ExitReason, Role, TradePlan, TradeResult
 from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
@@ -17,7 +17,7 @@ from aegis.signals.strategy import Setup
 
 __all__ = [
     "describe_decision", "describe_fill", "describe_movement", "describe_outcome", "describe_plan", "describe_request",
-    "describe_result", "restore_fill", "restore_movement", "restore_plan", "restore_request",
+    "describe_result", "restore_fill", "restore_movement", "restore_plan", "restore_request", "restore_result",
 ]
 
 Data = dict[str, Any]
@@ -205,7 +205,34 @@ def describe_result(result: TradeResult) -> Data:
         "closed_ns": result.closed_ns,
         "naked_ns": result.naked_ns,
         "trigger_to_fill_ms": result.trigger_to_fill_ms,
+        "fills": result.fills,
+        "maker_fills": result.maker_fills,
+        "margin_asset": result.margin_asset,
     }
+
+
+def restore_result(data: Data) -> TradeResult:
+    """The inverse of `describe_result`. Raises KeyError or ValueError."""
+    return TradeResult(
+        signal_id=data["trade"],
+        symbol=SymbolName(data["symbol"]),
+        side=Side(data["side"]),
+        reason=ExitReason(data["reason"]),
+        qty=Decimal(data["qty"]),
+        average_entry=Decimal(data["entry"]),
+        average_exit=Decimal(data["exit"]),
+        risk=Decimal(data["risk"]),
+        realized=Decimal(data["realized"]),
+        fees={asset: Decimal(amount) for asset, amount in data["fees"].items()},
+        margin_asset=data["margin_asset"],
+        decision_ns=data["decision_ns"],
+        first_fill_ns=data["first_fill_ns"],
+        closed_ns=data["closed_ns"],
+        naked_ns=data["naked_ns"],
+        trigger_to_fill_ms=data["trigger_to_fill_ms"],
+        fills=data["fills"],
+        maker_fills=data["maker_fills"],
+    )
 
 
 def describe_decision(

@@ -6,6 +6,7 @@ and of every order that is rebuilt the venue may know more than the journal, so 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -17,10 +18,11 @@ from aegis.core.fills import Fill
 from aegis.core.messages import AlgoRequest, OrderRequest, Refused
 from aegis.core.movements import Movement
 from aegis.core.order_store import Ours
+from aegis.core.trade_statistics import TradeStatistics
 from aegis.core.values import ClientId
 from aegis.engine.decision import Decision
 from aegis.engine.journal_format import Record
-from aegis.engine.records import restore_fill, restore_movement, restore_plan, restore_request
+from aegis.engine.records import restore_fill, restore_movement, restore_plan, restore_request, restore_result
 
 __all__ = ["Recovered", "collect", "recover"]
 
@@ -47,6 +49,11 @@ class Recovered:
     """Symbol and zone of every signal."""
     movements: list[tuple[Movement, int]] = attrs.field(factory=list)
     """Funding and transfers booked so far, with the engine time of their booking."""
+    statistics: TradeStatistics = attrs.field(factory=TradeStatistics)
+    """Of the trades that have ended. Slippage and fill ratio of their entries are not in it: they need the orders."""
+    signals: int = 0
+    taken: int = 0
+    refused: Counter[str] = attrs.field(factory=Counter)
     cids_used: int = 0
     wallet: str = ""
     """At the start of the run."""
@@ -65,6 +72,13 @@ class Recovered:
             case "decision":
                 self._used(data["cid"])
                 self.decided.add((data["symbol"], int(data["signal"].rpartition(":")[2])))
+                self.signals += 1
+                self.taken += data["taken"]
+                if not data["taken"]:
+                    self.refused[data["code"]] += 1
+            case "trade":
+                self.statistics.trade_closed(restore_result(data))
+                self.statistics.entries_filled += 1
             case "outcome" if data["of"] == "order" and data["what"] == "refused":
                 self.refusals[ClientId(data["cid"])] = data["code"], data["message"]
             case "fill":
@@ -110,6 +124,8 @@ def collect(records: Iterable[Record]) -> Recovered:
 def recover(decision: Decision, past: Recovered, now_ns: int) -> None:
     """Put the past into a fresh decision: money as booked, open trades with orders of unknown fate."""
     decision.cids_used = past.cids_used + _UNWRITTEN_IDS
+    decision.statistics = past.statistics
+    decision.signals, decision.taken, decision.refused = past.signals, past.taken, past.refused
     _recover_money(decision, past, now_ns)
     indexes = {str(spec.symbol): index for index, spec in enumerate(decision.specs)}
     decision.setups.decided |= {(indexes[name], zone) for name, zone in past.decided if name in indexes}

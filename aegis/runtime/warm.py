@@ -73,6 +73,7 @@ async def warm(
     kernels = [entry for entry in registry if hasattr(entry[0], "disable_compile")]
     for done, (dispatcher, example) in enumerate(kernels, start=1):
         begin = trio.current_time()
+        dispatcher.disable_compile(False)  # it may have been warmed before in this process
         cached = await trio.to_thread.run_sync(_compile, dispatcher, example, abandon_on_cancel=True)
         name = dispatcher.py_func.__qualname__
         seconds = trio.current_time() - begin

@@ -40,6 +40,11 @@ class Signer(Protocol):
     @property
     def api_key(self) -> Secret: ...
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never appear in a log."""
+        ...
+
     def sign(self, payload: bytes) -> str:
         """Signature text, not percent-encoded."""
         ...
@@ -52,6 +57,7 @@ class HmacSigner:
         if not api_key or not secret:
             raise ConfigError("api key and secret must not be empty")
         self.api_key = api_key
+        self.secrets = (api_key, secret)
         self._secret = secret
 
     def sign(self, payload: bytes) -> str:
@@ -70,6 +76,7 @@ class Ed25519Signer:
         if not api_key:
             raise ConfigError("api key must not be empty")
         self.api_key = api_key
+        self.secrets = (api_key, private_key)
         key = _load_ed25519(private_key.reveal())
         if key is None:
             raise ConfigError(

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import trio
 
 from aegis import config as configs
 from aegis.core import errors
@@ -70,11 +71,19 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def test_the_reason_is_found_in_a_nest_of_groups(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     unavailable = errors.VenueUnavailable("nobody answers")
-    raising(monkeypatch, ExceptionGroup("a", [OSError("x"), ExceptionGroup("b", [ValueError("y"), unavailable])]))
+    cut = trio.BrokenResourceError("y")
+    raising(monkeypatch, ExceptionGroup("a", [OSError("x"), ExceptionGroup("b", [cut, unavailable])]))
     assert command("check") == (VENUE, "", "aegis: nobody answers\n")
 
 
-@pytest.mark.parametrize("bug", [KeyError("k"), ExceptionGroup("g", [ZeroDivisionError("z")])])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        KeyError("k"),
+        ExceptionGroup("g", [ZeroDivisionError("z")]),
+        ExceptionGroup("g", [errors.VenueUnavailable("nobody answers"), ZeroDivisionError("z")]),
+    ],
+)
 def test_a_bug_is_a_traceback_and_never_looks_like_a_failed_check(
     bug: Exception, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

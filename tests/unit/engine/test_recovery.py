@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aegis.core.bracket import TradeState
-from aegis.core.messages import AccountUpdate, BalanceChange, OrderRequest, Refused
+from aegis.core.messages import AccountUpdate, AlgoRequest, BalanceChange, OrderRequest, Refused
 from aegis.core.order_life import OrderState
 from aegis.core.values import ClientId, OrderStatus, OrderType, SymbolName
 from aegis.engine.recovery import Recovered, collect, recover
@@ -201,3 +201,24 @@ def test_other_states_are_no_trades(data: dict[str, Any]) -> None:
     rig.pages.append("state", data, rig.now_ns)
     rig.pages.append("bars", {"sha256": "x"}, rig.now_ns)
     assert list(collect(rig.pages).plans) == ["BTCUSDT:1m:7"]
+
+
+def test_what_the_summary_counts_goes_on_over_a_restart() -> None:
+    rig = Rig.make()
+    entry = filled(rig)
+    stop, _ = rig.take()
+    assert isinstance(stop, AlgoRequest)
+    done = order_update(
+        stop, OrderStatus.FILLED, side=stop.side, qty=entry.qty, trade_id=2, last_qty=entry.qty, filled_qty=entry.qty,
+        order_id=6, realized_pnl=D("-8"),
+    )  # fmt: skip
+    rig.decision.on_user_event(done, rig.now_ns)
+    rig.decision.audit.sight(BTC, rig.now_ns)
+    rig.quote(50010.0, 50011.0)
+    assert not rig.signal(zone=8)["taken"]
+    new = reborn(rig)
+    for name in ("trades", "wins", "net", "r_sum", "reasons", "fills", "entries_filled"):
+        assert getattr(new.decision.statistics, name) == getattr(rig.decision.statistics, name), name
+    assert new.decision.statistics.trades == 1
+    assert (new.decision.signals, new.decision.taken) == (2, 1)
+    assert new.decision.refused == rig.decision.refused == {"FOREIGN_POSITION": 1}
