@@ -23,6 +23,7 @@ from aegis.config import Config, decision_hash, dump, load
 from aegis.core.errors import ConfigError, Interrupted
 from aegis.core.secret import Secret
 from aegis.engine import account_files, journal_format
+from aegis.engine.bar_store import BarStore
 from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
@@ -300,6 +301,8 @@ async def _trade(
         config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
         scribe=state.journal, tap=tap, run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past,
         synced=state.journal.sync if config.journal.durability == "power" else None,
+        # A simulated exchange is the same one on every port: it belongs to the run, as these bars do.
+        bars=BarStore(state.directory / "bars", "sim" if config.mode == "sim" else access.endpoints.rest),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
     if paper is not None:
