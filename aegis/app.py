@@ -299,10 +299,8 @@ async def _trade(
     limiter = trio.CapacityLimiter(4)
     session = Session(
         config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
-        scribe=state.journal, tap=tap, run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past,
-        synced=state.journal.sync if config.journal.durability == "power" else None,
-        # A simulated exchange is the same one on every port: it belongs to the run, as these bars do.
-        bars=BarStore(state.directory / "bars", "sim" if config.mode == "sim" else access.endpoints.rest),
+        scribe=state.journal, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
+        run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past, bars=_bars(config, access, state),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
     if paper is not None:
@@ -334,6 +332,11 @@ async def _trade(
         differences=differences[0] if differences else None,
         failure=session.failure,
     )  # fmt: skip
+
+
+def _bars(config: Config, access: Access, state: _State) -> BarStore:
+    """Closed bars by venue. A simulated exchange is the same one on every port: it belongs to the run, as they do."""
+    return BarStore(state.directory / "bars", "sim" if config.mode == "sim" else access.endpoints.rest)
 
 
 def _look_on(root: trio.Nursery, observer: Observer, state: _State) -> None:

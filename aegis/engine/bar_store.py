@@ -213,6 +213,8 @@ class BarStore:
         with trio.move_on_after(_PATIENCE_S):
             return await self._offload.run(function, *args)
         if not self._given_up:  # several may have waited
-            get_logger().warning("bars.unsaved", directory=str(self._directory), reason=f"no answer in {_PATIENCE_S:g} s")
+            get_logger().warning(
+                "bars.unsaved", directory=str(self._directory), reason=f"no answer in {_PATIENCE_S:g} s"
+            )
         self._given_up = True
         return None
