@@ -38,6 +38,8 @@ _FRESH = ".new"
 _FIELDS = ("open_time", "open", "high", "low", "close", "volume", "taker_buy", "trades")
 #: A bar on disk, in the byte order of the file, not of the machine.
 _ROW = np.dtype([(name, BAR.fields[name][0].newbyteorder("<")) for name in _FIELDS])  # type: ignore[index]
+#: The quickest: it makes a quarter of the bytes, in a millisecond for a few thousand bars.
+_LEVEL = 1
 #: A disk that takes longer is left alone for the rest of the run.
 _PATIENCE_S = 5.0
 
@@ -104,7 +106,7 @@ def _encode(key: bytes, bars: Records) -> bytes:
     rows = np.zeros(len(bars), _ROW)
     for name in _FIELDS:
         rows[name] = bars[name]
-    body = key + b"\n" + rows.tobytes()
+    body = key + b"\n" + zlib.compress(rows.tobytes(), _LEVEL)
     return _MAGIC + zlib.crc32(body).to_bytes(_SUM_SIZE, "little") + body
 
 
@@ -118,10 +120,10 @@ def _decode(data: bytes, key: bytes, ms: int) -> Records:
         raise _Unusable("damaged: the bytes do not match their checksum")
     if not body.startswith(key + b"\n"):
         raise _Unusable("stored for another venue, symbol, bar length or scale")
-    table = body[len(key) + 1 :]
-    if len(table) % _ROW.itemsize:
-        raise _Unusable("damaged: no whole number of bars")
-    rows = np.frombuffer(table, _ROW)
+    try:
+        rows = np.frombuffer(zlib.decompress(body[len(key) + 1 :]), _ROW)
+    except (zlib.error, ValueError):  # ValueError: no whole number of bars
+        raise _Unusable("damaged: this is no table of bars") from None
     bars = np.zeros(len(rows), BAR)
     for name in _FIELDS:
         bars[name] = rows[name]

@@ -17,8 +17,8 @@ from aegis.engine.bar_store import BarStore
 from aegis.engine.warmup import Warmup
 from aegis.runtime.cpu import InlineCpu
 from aegis.runtime.metrics import Metrics
-from tests.component.test_warmup import SPECS, Venue
-from tests.support.analysis_cases import Rows, make_bars, same
+from tests.component.test_warmup import SPECS, UNITS, Venue
+from tests.support.analysis_cases import Rows, make_bars, roll_up, same
 from tests.support.engine_rig import START_MS, START_NS
 
 SECOND = 1_000_000_000
@@ -27,6 +27,30 @@ SECOND = 1_000_000_000
 @cache
 def past(ms: int, count: int) -> Rows:
     return make_bars(5, count, timeframe_ms=ms, start=START_MS - START_MS % 300_000 - ms * count // 2)
+
+
+class Archive(Venue):
+    """Rolls each length up once."""
+
+    def __init__(self, clock: Any, ms: int, count: int) -> None:
+        super().__init__(clock, age_s=1)
+        self.past = past(ms, count)
+        self.ms = ms
+        self.add = 0.0
+
+    def bars(self, interval: str) -> Rows:
+        ms = int(interval[:-1]) * UNITS[interval[-1]]
+        bars = self.past if ms == self.ms else rolled(self.ms, len(self.past), ms)
+        if self.add:
+            bars = bars.copy()
+            bars["close"] += self.add
+            bars["high"] += self.add
+        return bars
+
+
+@cache
+def rolled(ms: int, count: int, longer_ms: int) -> Rows:
+    return roll_up(past(ms, count), longer_ms)
 
 
 class Time:
@@ -92,8 +116,7 @@ def test_stored_and_fetched_is_what_all_fetched_would_be(
     junk: bytes, other_past: bool,
 ) -> None:  # fmt: skip
     clock: Any = Time()
-    venue = Venue(clock, age_s=1)
-    venue.past = past(frames[0], 16_000 if frames[0] == 1000 else 4_000).copy()
+    venue = Archive(clock, frames[0], 16_000 if frames[0] == 1000 else 4_000)
     clock.now_ns = int(venue.past["open_time"][6_000 if frames[0] == 1000 else 2_500]) * 1_000_000 + 400_000_000
     with tempfile.TemporaryDirectory() as home:
         store = BarStore(Path(home) / "bars", "v", InlineCpu(Metrics()))
@@ -104,8 +127,7 @@ def test_stored_and_fetched_is_what_all_fetched_would_be(
             damage(path, kind, place, junk)
         clock.now_ns += (-1 if step_back else 1) * away_s * SECOND
         if other_past:
-            venue.past["close"] += 1.0
-            venue.past["high"] += 1.0
+            venue.add = 1.0
         alone = fetch(make_warmup(venue, frames, None, bars))
         for _ in range(2):  # what the second start has stored is as good
             told = fetch(make_warmup(venue, frames, store, bars))

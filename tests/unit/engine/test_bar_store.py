@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import zlib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,26 @@ async def test_a_file_torn_at_any_byte_is_nothing(tmp_path: Path, log_lines: Any
     assert same(await store.load(SERIES), bars)
 
 
-async def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", [b"", b"no zlib", zlib.compress(bytes(63)), zlib.compress(bytes(128))])
+async def test_a_right_sum_over_nonsense_is_nothing(tmp_path: Path, table: bytes, log_lines: Any) -> None:
+    store = make_store(tmp_path)
+    await store.save(SERIES, make_bars(3, 5))
+    path = file_of(tmp_path)
+    body = SERIES.key("https://venue.test") + b"\n" + table
+    path.write_bytes(b"aegis bars 1\n" + zlib.crc32(body).to_bytes(4, "little") + body)
+    assert len(await store.load(SERIES)) == 0
+    (event,) = log_lines.events("bars.unusable")
+    assert event["reason"].startswith("damaged")
+
+
+async def test_a_flipped_bit_in_any_byte_is_found(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     await store.save(SERIES, make_bars(3, 3))
     path = file_of(tmp_path)
     whole = path.read_bytes()
     for place in range(len(whole)):
-        for bit in range(8):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-            assert len(await store.load(SERIES)) == 0, (place, bit)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert len(await store.load(SERIES)) == 0, place
 
 
 def test_only_whole_possible_and_settled_bars_are_stored() -> None:
@@ -231,7 +243,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
     """A real process writes without a pause and is killed: what it leaves is one of the series that it wrote."""
     bars, path = make_bars(3, 2600), file_of(tmp_path)
     path.parent.mkdir()
-    for _ in range(3):
+    for _ in range(2):
         command = [sys.executable, "-c", _WRITER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
