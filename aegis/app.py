@@ -23,6 +23,7 @@ from aegis.config import Config, decision_hash, dump, load
 from aegis.core.errors import ConfigError, Interrupted
 from aegis.core.secret import Secret
 from aegis.engine import account_files, journal_format
+from aegis.engine.bar_store import BarStore
 from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
@@ -309,8 +310,8 @@ async def _trade(
     limiter = trio.CapacityLimiter(4)
     session = Session(
         config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
-        scribe=state.journal, tap=tap, run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past,
-        synced=state.journal.sync if config.journal.durability == "power" else None,
+        scribe=state.journal, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
+        run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past, bars=_bars(config, access, state),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
     if paper is not None:
@@ -342,6 +343,11 @@ async def _trade(
         differences=differences[0] if differences else None,
         failure=session.failure,
     )  # fmt: skip
+
+
+def _bars(config: Config, access: Access, state: _State) -> BarStore:
+    """Closed bars by venue. A simulated exchange is the same one on every port: it belongs to the run, as they do."""
+    return BarStore(state.directory / "bars", "sim" if config.mode == "sim" else access.endpoints.rest)
 
 
 def _look_on(root: trio.Nursery, observer: Observer, state: _State) -> None:

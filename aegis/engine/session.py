@@ -18,6 +18,7 @@ from aegis.config import Config
 from aegis.core.bracket import TradeState
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import SymbolName
+from aegis.engine.bar_store import BarStore
 from aegis.engine.build import Market, build_machine
 from aegis.engine.desk import Scribe
 from aegis.engine.execution import Execution
@@ -101,6 +102,7 @@ class Session:
         lifecycle: Lifecycle,
         past: Recovered | None,
         synced: Callable[[], Awaitable[None]] | None = None,
+        bars: BarStore | None = None,
     ) -> None:
         self.config, self.access, self.market = config, access, market
         self.lifecycle = lifecycle
@@ -130,6 +132,7 @@ class Session:
         self.warmup = Warmup(
             venue=access.rest, specs=market.specs, timeframes_ms=config.bars.timeframes_ms,
             bars=config.bars.warmup_bars, venue_ns=clock.venue_ns, deliver=self.service.seed, prepare=self._prepare,
+            store=bars,
         )  # fmt: skip
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)

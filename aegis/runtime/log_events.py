@@ -13,6 +13,8 @@ EVENTS: Final[dict[str, str]] = {
     "account.unread": "the account could not be read for comparison; it is asked again",
     "analysis.stuck": "a worker does not come back; analysis is stale, execution goes on",
     "bar.incomplete": "a hole in the trades could not be filled; the venue's kline replaces the bar",
+    "bars.unsaved": "closed bars cannot be written to the disk; trading goes on, the next start fetches more",
+    "bars.unusable": "stored bars are damaged or do not fit: they are fetched from the venue again",
     "book.stale": "a symbol's prices are too old to open a position on",
     "clock.resync": "the offset to the venue's clock was measured",
     "config.loaded": "the configuration that is in force",

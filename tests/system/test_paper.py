@@ -64,6 +64,7 @@ async def test_paper_trades_on_a_venues_market_and_leaves_no_trace_there(tmp_pat
     assert "sampled every 5 ms" in told["model"]["fills"]
     assert told["market"]["lost"] == told["market"]["malformed"] == 0
     assert (tmp_path / "paper-main" / "1.journal").stat().st_size > 0
+    assert (tmp_path / "paper-main" / "bars" / "BTCUSDT-1s.bars").stat().st_size > 0
     assert universe.returncode == 0, universe.stderr
     assert b"BTCUSDT" in universe.stdout
     # The venue never heard of an order, a setting or a listen key: its account is as it was opened.
