@@ -290,7 +290,7 @@ def _rank(error: BaseException) -> int:
     import trio
 
     noise = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-    kinds = (AegisError, KeyboardInterrupt, noise)
+    kinds: tuple[tuple[type[BaseException], ...], ...] = ((AegisError,), (KeyboardInterrupt,), noise)
     return next((rank for rank, kind in enumerate(kinds, start=1) if isinstance(error, kind)), 0)
 
 
