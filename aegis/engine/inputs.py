@@ -15,9 +15,9 @@ from aegis.core.values import ClientId
 from aegis.kernels.state import Records
 
 __all__ = [
-    "InputKind", "NoTap", "Tap", "decode_command", "decode_outcome", "decode_seed", "encode_command", "encode_outcome",
-    "encode_seed",
-]
+    "ConnectionChange", "InputKind", "NoTap", "Tap", "decode_command", "decode_connection", "decode_outcome",
+    "decode_seed", "encode_command", "encode_connection", "encode_outcome", "encode_seed",
+]  # fmt: skip
 
 
 class InputKind(enum.IntEnum):
@@ -32,11 +32,19 @@ class InputKind(enum.IntEnum):
     OUTCOME = 6  # what became of a request
     TIMER = 7  # deadlines are looked at
     SEED = 8  # history of one symbol
-    CONNECTION = 9  # a market socket came up (1) or went down (0)
+    CONNECTION = 9  # a market socket came up, went down, or was taken over by its successor: see ConnectionChange
     COMMAND = 10  # halt, activate, flatten, ...
     SNAPSHOT = 11  # what the venue said when it was asked
     SLICE = 12  # one symbol's events went to the strategy
     END = 255
+
+
+class ConnectionChange(enum.IntEnum):
+    """What became of a market socket. Numbers are part of the recording format."""
+
+    DOWN = 0
+    UP = 1
+    TAKEN_OVER = 2  # its streams go on over another connection
 
 
 class Tap(Protocol):
@@ -78,6 +86,20 @@ def decode_outcome(payload: bytes, request_of: Callable[[ClientId], OrderRequest
     if what == "refused":
         return Refused(request=request, code=int(rest[0]), message=str(rest[1]))
     return Unknown(request=request, reason=str(rest[0]))
+
+
+def encode_connection(change: ConnectionChange, held: int = 0) -> bytes:
+    """The change and, where another connection takes over, how many bytes of it overlap with the one before."""
+    return bytes([change]) + (held.to_bytes(8, "little") if change is ConnectionChange.TAKEN_OVER else b"")
+
+
+def decode_connection(payload: bytes) -> tuple[ConnectionChange, int]:
+    """The inverse. Raises ValueError."""
+    change = ConnectionChange(int.from_bytes(payload[:1], "little"))
+    held = int.from_bytes(payload[1:], "little")
+    if payload != encode_connection(change, held):
+        raise ValueError("a malformed connection change")
+    return change, held
 
 
 def encode_command(name: str) -> bytes:

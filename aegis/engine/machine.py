@@ -18,7 +18,15 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
 from aegis.engine.decision import Decision
-from aegis.engine.inputs import InputKind, Tap, encode_command, encode_outcome, encode_seed
+from aegis.engine.inputs import (
+    ConnectionChange,
+    InputKind,
+    Tap,
+    encode_command,
+    encode_connection,
+    encode_outcome,
+    encode_seed,
+)
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import EVENT, HIT
@@ -33,6 +41,7 @@ from aegis.venue.inbox import Inbox, Message, Text
 __all__ = ["Channel", "Machine"]
 
 _NS_PER_MS = 1_000_000
+_REPEATED = tuple(tables.COUNTERS[name] for name in ("duplicate_trades", "stale_quotes", "stale_marks"))
 _NO_EVENTS = np.zeros(0, EVENT)
 
 
@@ -47,6 +56,8 @@ class Channel:
     inbox: Inbox = attrs.field(factory=Inbox)
     up: bool = False
     recv_ns: int = 0
+    overlap: int = 0
+    """Bytes still to come that another socket may have brought already."""
 
 
 class Machine:
@@ -92,6 +103,8 @@ class Machine:
         self._slices: deque[tuple[int, Records]] = deque()
         self._cut: dict[int, int] = {}
         self.other_messages: Counter[str] = Counter()
+        self.takeovers = 0
+        self.overlapped = 0
         self.batches = 0
         self.rows = 0
         self.bars = 0
@@ -106,6 +119,18 @@ class Machine:
         inbox = channel.inbox
         self.tap.record(InputKind.READ, now_ns, number, inbox.buffer.data[inbox.filled - count : inbox.filled])
         channel.recv_ns = now_ns
+        if not channel.overlap:
+            return self._scan(inbox, now_ns)
+        repeated = self._repeated()
+        answers = self._scan(inbox, now_ns)
+        self.overlapped += self._repeated() - repeated
+        channel.overlap = max(0, channel.overlap - count)
+        return answers
+
+    def _repeated(self) -> int:
+        return sum(int(self.table.counters[kind]) for kind in _REPEATED)
+
+    def _scan(self, inbox: Inbox, now_ns: int) -> list[Message]:
         answers: list[Message] = []
         while True:
             status = inbox.scan(self.table, now_ns)
@@ -154,9 +179,11 @@ class Machine:
     def connection(self, number: int, inbox: Inbox | None, now_ns: int) -> None:
         """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""
         up = inbox is not None
-        self.tap.record(InputKind.CONNECTION, now_ns, number, b"\1" if up else b"\0")
+        change = ConnectionChange.UP if up else ConnectionChange.DOWN
+        self.tap.record(InputKind.CONNECTION, now_ns, number, encode_connection(change))
         channel = self.channels[number]
         channel.up = up
+        channel.overlap = 0
         channel.recv_ns = now_ns
         if inbox is not None:
             channel.inbox = inbox
@@ -171,6 +198,18 @@ class Machine:
             # Their bars start over anyhow: the hole that the cut has left, up to the first trade to come, is known.
             self._cut.update((symbol, int(self.table.symbols["last_id"][symbol]) + 1) for symbol in channel.symbols)
             self._go_live(channel.symbols, now_ns)
+
+    def take_over(self, number: int, inbox: Inbox, held: int, now_ns: int) -> None:
+        """Another connection goes on with the channel's streams; the first `held` bytes of it overlap with the old one.
+
+        Nothing sleeps and nothing turns cold: should a trade be missing between the two, its id will show it.
+        """
+        self.tap.record(
+            InputKind.CONNECTION, now_ns, number, encode_connection(ConnectionChange.TAKEN_OVER, held)
+        )
+        channel = self.channels[number]
+        channel.inbox, channel.overlap = inbox, held
+        self.takeovers += 1
 
     def _resume(self, channel: Channel) -> None:
         """Levels are watched again where quotes and trades both come."""

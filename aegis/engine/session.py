@@ -139,7 +139,7 @@ class Session:
             MarketFeed(
                 shard=shard, machine=self.machine, config=config.feed, budget=budget, venue_ns=clock.venue_ns,
                 monotonic_ns=clock.monotonic_ns, pump=self.service.fast.pump, read_ns=read_ns,
-                ssl_context=access.ssl_context,
+                jitter=seeded_random(config.seed, "rotation", str(shard.number)), ssl_context=access.ssl_context,
             )
             for shard in shards
         ]  # fmt: skip

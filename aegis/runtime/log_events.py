@@ -26,6 +26,8 @@ EVENTS: Final[dict[str, str]] = {
     "feed.connected": "a market socket is up and its streams are asked for",
     "feed.gap": "trades of a symbol are missing",
     "feed.malformed": "frames that could not be read, counted once a second",
+    "feed.not_rotated": "the next connection of a market socket could not be made ready; the old one goes on",
+    "feed.rotated": "a market socket handed its streams over to the next connection, before the venue ends it",
     "feed.silent": "a stream delivered nothing for too long",
     "fill.booked": "a trade of ours was applied",
     "invariant.broken": "something that cannot be is: trading halts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from decimal import Decimal
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Street:
         self.price = [float(history(i, rig.now_ns // MS, 2600)["close"][-1]) for i in range(2)]
         self.ids = [100, 100]
         self.pending: Job | None = None
+        self.recent: deque[bytes] = deque(maxlen=40)
         self.answered = 0
 
     def tick(self) -> None:
@@ -64,7 +65,8 @@ class Street:
             self.price[i] += self.random.choice((-24.0, -6.0, 0.0, 6.0, 24.0))
             self.ids[i] += 1 if self.random.random() > 0.001 else 3  # now and then a trade is lost
             rig.read(0, quote(ms, self.ids[i], self.price[i] - 0.1, self.price[i] + 0.1, i))
-            rig.read(1, trade(ms, self.ids[i], self.price[i], symbol=i) + marks(ms, i, self.price[i]))
+            self.recent.append(trade(ms, self.ids[i], self.price[i], symbol=i) + marks(ms, i, self.price[i]))
+            rig.read(1, self.recent[-1])
 
     def analyse(self) -> None:
         machine, now_ns = self.rig.machine, self.rig.now_ns
@@ -108,6 +110,8 @@ class Street:
             self.answer()
             if step % 20 == 0:
                 rig.machine.timer(rig.now_ns)
+            if step % 97 == 96:  # the next connection was there a while before the old one is left
+                rig.rotate(1, *self.recent)
             if step % 301 == 300:
                 rig.machine.connection(1, None, rig.now_ns)
                 rig.up(1)

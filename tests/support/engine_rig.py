@@ -110,6 +110,12 @@ class Rig:
         self.machine.channels[number].inbox.extend(data)
         return self.machine.read(number, len(data), self.now_ns)
 
+    def rotate(self, number: int, *held: bytes) -> None:
+        """Another connection takes over, having held these reads."""
+        self.machine.take_over(number, Inbox(), sum(map(len, held)), self.now_ns)
+        for data in held:
+            self.read(number, data)
+
     def analyse(self) -> None:
         """One whole cycle: boundary, job, result, strategy."""
         if self.machine.boundary(self.now_ns):
