@@ -17,7 +17,8 @@ import trio
 from aegis.config import FeedConfig
 from aegis.core.errors import Restartable, VenueUnavailable
 from aegis.core.values import SymbolName
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.channel import Channel
+from aegis.engine.machine import Machine
 from aegis.engine.successor import Successor
 from aegis.kernels.market import COUNTERS
 from aegis.runtime.logs import get_logger

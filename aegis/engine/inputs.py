@@ -15,8 +15,9 @@ from aegis.core.values import ClientId
 from aegis.kernels.state import Records
 
 __all__ = [
-    "ConnectionChange", "InputKind", "NoTap", "Tap", "decode_command", "decode_connection", "decode_outcome",
-    "decode_seed", "encode_command", "encode_connection", "encode_outcome", "encode_seed",
+    "ConnectionChange", "InputKind", "NoTap", "Tap", "decode_command", "decode_connection", "decode_fill",
+    "decode_outcome", "decode_seed", "encode_command", "encode_connection", "encode_fill", "encode_outcome",
+    "encode_seed",
 ]  # fmt: skip
 
 
@@ -36,6 +37,7 @@ class InputKind(enum.IntEnum):
     COMMAND = 10  # halt, activate, flatten, ...
     SNAPSHOT = 11  # what the venue said when it was asked
     SLICE = 12  # one symbol's events went to the strategy
+    FILL = 13  # trades that no socket brought, fetched; or that they are not to be had
     END = 255
 
 
@@ -108,6 +110,23 @@ def encode_command(name: str) -> bytes:
 
 def decode_command(payload: bytes) -> str:
     return payload.decode()
+
+
+def encode_fill(symbol: int, trades: Records | None) -> bytes:
+    """Symbol index (4 bytes), then the FILL rows in NumPy's own format; nothing where there are none to be had."""
+    out = io.BytesIO()
+    out.write(symbol.to_bytes(4, "little"))
+    if trades is not None:
+        np.save(out, trades, allow_pickle=False)
+    return out.getvalue()
+
+
+def decode_fill(payload: bytes) -> tuple[int, Records | None]:
+    """The inverse. Raises ValueError."""
+    if len(payload) < 4:
+        raise ValueError("a fill without its symbol")
+    rows = np.load(io.BytesIO(payload[4:]), allow_pickle=False) if len(payload) > 4 else None
+    return int.from_bytes(payload[:4], "little"), rows
 
 
 def encode_seed(symbol: int, base: Records, higher: tuple[Records, ...]) -> bytes:

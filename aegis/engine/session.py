@@ -25,6 +25,7 @@ from aegis.engine.feed import MarketFeed, Shard, plan_shards
 from aegis.engine.inputs import Tap
 from aegis.engine.learn import choose, prepare_symbol
 from aegis.engine.machine import Machine
+from aegis.engine.mend import Mender
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.recovery import Recovered, recover
@@ -111,7 +112,7 @@ class Session:
         self.machine: Machine = build_machine(
             config, market, [shard.channel() for shard in shards],
             run=run, start_ns=start_ns, scribe=scribe, tap=tap, send=self._send, lane_full=self._lane_full,
-            on_reseed=lambda symbols: self.warmup.request(symbols),
+            on_reseed=lambda symbols: self.warmup.request(symbols), on_mend=lambda wanted: self.mender.request(wanted),
         )  # fmt: skip
         self.service = Service(
             self.machine, clock, cpu, metrics,
@@ -131,6 +132,9 @@ class Session:
             venue=access.rest, specs=market.specs, timeframes_ms=config.bars.timeframes_ms,
             bars=config.bars.warmup_bars, venue_ns=clock.venue_ns, deliver=self.service.seed, prepare=self._prepare,
         )  # fmt: skip
+        self.mender = Mender(
+            venue=access.rest, specs=market.specs, wait_s=config.feed.mend_wait_s, deliver=self.service.fill
+        )
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)
         budget = ConnectionBudget(config.feed.connections_per_5min, _WINDOW_S)
@@ -196,6 +200,7 @@ class Session:
     async def _trade(self, flatten: bool, on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as inner:
             inner.start_soon(self.warmup.run, name="warm-up")
+            inner.start_soon(self.mender.run, name="mender")
             inner.start_soon(self.reconciler.run, name="reconciler")
             inner.start_soon(self._refresh_universe, name="universe")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")

@@ -17,12 +17,14 @@ from aegis.core.values import ClientId
 from aegis.engine import journal_format
 from aegis.engine.analysis import Analysis, Job
 from aegis.engine.build import Market, build_machine
+from aegis.engine.holes import FILL
 from aegis.engine.inputs import (
     ConnectionChange,
     InputKind,
     NoTap,
     decode_command,
     decode_connection,
+    decode_fill,
     decode_outcome,
     decode_seed,
 )
@@ -83,6 +85,7 @@ class _Player:
             config, market, start.channels(),
             run=run, start_ns=start_ns, scribe=journal, tap=NoTap(),
             send=lambda approved: None, lane_full=lambda: False, on_reseed=lambda symbols: None,
+            on_mend=lambda wanted: None,
         )  # fmt: skip
         self.machine.on_hits = self._decide_hits
         self._job: Job | None = None
@@ -142,6 +145,11 @@ class _Player:
                 symbol, base, higher = self._decoded(one, decode_seed)
                 self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
                 machine.seed(symbol, base, higher, now_ns)
+            case InputKind.FILL:
+                symbol, trades = self._decoded(one, decode_fill)
+                self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
+                self._check(one, trades is None or trades.dtype == FILL, "no trades")
+                machine.fill(symbol, trades, now_ns)
             case InputKind.CONNECTION:
                 self._connection(one)
             case InputKind.COMMAND:

@@ -21,6 +21,7 @@ class Told:
     """One trade as the venue tells it, and what it must add to its bar."""
 
     frame: bytes
+    ms: int
     bar: int
     price: float
     lots: int
@@ -34,7 +35,7 @@ def tell(start_ms: int, seed: int) -> list[Told]:
         ms += rng.choice((0, 1, 40, 150))
         price, lots, maker = 5000.0 + rng.randrange(-90, 90), rng.randrange(1, 900), rng.random() < 0.5
         frame = trade(ms, number, price, f"{lots / 1000:.3f}", maker=maker)
-        told.append(Told(frame=frame, bar=ms // 1000 * 1000, price=price, lots=lots, maker=maker))
+        told.append(Told(frame=frame, ms=ms, bar=ms // 1000 * 1000, price=price, lots=lots, maker=maker))
     return told
 
 
