@@ -34,7 +34,13 @@ class Hole:
 
 @attrs.define(eq=False)
 class Holes:
-    """`open` by symbol index; `filled` and `given_up` are counts of holes, `trades` of what was filled in."""
+    """The open holes by symbol index, and what became of the others.
+
+    Attributes:
+        filled: holes; `given_up` likewise.
+        trades: how many were filled in.
+        found: those of them that the table had counted as missed.
+    """
 
     table: Table
     base_ms: int
@@ -43,6 +49,7 @@ class Holes:
     filled: int = attrs.field(default=0, init=False)
     given_up: int = attrs.field(default=0, init=False)
     trades: int = attrs.field(default=0, init=False)
+    found: int = attrs.field(default=0, init=False)
     _missed: int = attrs.field(default=0, init=False)
 
     def begin(self, symbol: int, first: int, last: int, now_ns: int) -> None:
@@ -86,6 +93,7 @@ class Holes:
         del self.open[symbol]
         self.filled += 1
         self.trades += len(missing)
+        self.found += len(missing) if hole.last >= 0 else 0
         if hole.last < 0 and len(missing):  # nothing has come behind them yet: they are the newest
             state = self.table.symbols[symbol]
             state["last_id"], state["last_ms"] = missing["id"][-1], missing["time_ms"][-1]

@@ -90,7 +90,7 @@ def _market(machine: Machine) -> dict[str, Any]:
         "ticks_received": ticks(machine),
         "conflated_into_rows": machine.rows,
         "late": seen["late_trades"] + counter(state, "late_rows"),
-        "lost": seen["missed_ids"],
+        "lost": seen["missed_ids"] - machine.holes.found,
         "duplicate_or_out_of_order": repeated - machine.overlapped,
         "holes_filled": machine.holes.filled,
         "holes_given_up": machine.holes.given_up,

@@ -24,7 +24,7 @@ EVENTS: Final[dict[str, str]] = {
     "exchange.ready": "the simulated exchange listens",
     "exchange.stopped": "the simulated exchange ended",
     "feed.connected": "a market socket is up and its streams are asked for",
-    "feed.gap": "trades of a symbol are missing",
+    "feed.gap": "trades of a symbol are missing, and could not be fetched",
     "feed.malformed": "frames that could not be read, counted once a second",
     "feed.not_rotated": "the next connection of a market socket could not be made ready; the old one goes on",
     "feed.rotated": "a market socket handed its streams over to the next connection, before the venue ends it",

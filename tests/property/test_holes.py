@@ -83,7 +83,8 @@ def test_bars_are_those_of_every_trade_once(
     assert [symbol for symbol in rig.wanted if symbol == 0] == [], "it did not start over"
     assert rig.machine.decision.contexts.warm[0]
     assert not rig.machine.table.symbols["suspended"][0]
-    assert counts(rig.machine.table)["late_trades"] == 0
+    seen = counts(rig.machine.table)
+    assert (seen["late_trades"], seen["missed_ids"]) == (0, rig.machine.holes.found)
 
 
 def test_no_bar_closes_while_a_hole_is_open_and_then_it_is_whole() -> None:
@@ -99,6 +100,7 @@ def test_no_bar_closes_while_a_hole_is_open_and_then_it_is_whole() -> None:
     rig.machine.fill(0, fetched(told, 21), rig.now_ns)
     rig.analyse()
     assert rig.machine.bars > before
+    assert rig.machine.holes.trades == _TRADES - 20
     assert bars_in(rig) == bars_of(told)
 
 
