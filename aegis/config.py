@@ -129,12 +129,22 @@ class UniverseConfig:
 
 @attrs.frozen(kw_only=True)
 class FeedConfig:
-    """Market sockets: sharding, watchdogs and reconnects."""
+    """Market sockets: sharding, watchdogs and reconnects.
+
+    The venue ends every connection at 24 h: after `rotate_after_s`, less up to 5 % of jitter, a second one is opened
+    and both run for `overlap_s`. `overlap_max_mib` bounds what the new one may hold meanwhile: at some MiB/s in the
+    worst burst seen it covers the overlap; where it does not, the new one takes over early. Bars wait at most
+    `mend_wait_s` for trades that a cut has lost and that are fetched.
+    """
 
     streams_per_socket: int = attrs.field(default=300, validator=_between(1, 1024))
     connect_timeout_s: float = attrs.field(default=5.0, validator=_between(0.1, 60))
     first_message_s: float = attrs.field(default=10.0, validator=_between(0.1, 600))
     backoff_max_s: float = attrs.field(default=30.0, validator=_between(0.1, 600))
+    rotate_after_s: float = attrs.field(default=82_800.0, validator=_between(60, 86_000))
+    overlap_s: float = attrs.field(default=2.0, validator=_between(0.1, 60))
+    overlap_max_mib: int = attrs.field(default=16, validator=_between(1, 256))
+    mend_wait_s: float = attrs.field(default=5.0, validator=_between(0.1, 20))
     connections_per_5min: int = attrs.field(default=100, validator=_between(4, 300))
     trade_source: str = attrs.field(default="aggTrade", validator=_one_of("aggTrade", "trade"))
 

@@ -20,11 +20,12 @@ from aegis.core.risk import Fees, RiskGate
 from aegis.core.trade_statistics import TradeStatistics
 from aegis.core.values import SymbolName, WorkingType
 from aegis.engine.analysis import Analysis
+from aegis.engine.channel import Channel
 from aegis.engine.context import ContextMaker
 from aegis.engine.decision import Decision
 from aegis.engine.desk import Desk, Scribe
 from aegis.engine.inputs import Tap
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.machine import Machine
 from aegis.engine.setups import Setups
 from aegis.kernels.analysis import new_state
 from aegis.kernels.layout import BAR
@@ -35,6 +36,7 @@ from aegis.signals.strategy import Strategy
 __all__ = ["Market", "build_machine", "strategy_params"]
 
 _NS_PER_MS = 1_000_000
+_NS_PER_S = 1_000_000_000
 #: The longest that our clock and the venue's may disagree about when a request expired.
 _ABSENCE_MARGIN_NS = 2_000_000_000
 #: The venue expires the protection of a position that is gone; a cancel that comes first only earns a refusal.
@@ -73,6 +75,7 @@ def build_machine(
     send: Callable[[Approved[Any]], None],
     lane_full: Callable[[], bool],
     on_reseed: Callable[[Iterable[int]], None],
+    on_mend: Callable[[Iterable[tuple[int, int]]], None] | None = None,
     from_first_trade: bool = False,
 ) -> Machine:
     """Everything between bytes in and requests out, HALTED and empty."""
@@ -104,6 +107,8 @@ def build_machine(
         base_ms=base_ms,
         lateness_ms=config.bars.lateness_ms,
         on_reseed=on_reseed,
+        on_mend=on_mend if source == AGG_TRADE else None,  # other trades cannot be fetched by id
+        mend_wait_ns=int(config.feed.mend_wait_s * _NS_PER_S),
         from_first_trade=from_first_trade,
     )
 

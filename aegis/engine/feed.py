@@ -1,11 +1,13 @@
 """Market sockets: which streams go over which, and the task that keeps one of them alive.
 
-One life of a socket is: connect within the budget, subscribe in one message, read until it breaks. A stream that was
-accepted and stays silent is a wrong route or a dead symbol: the venue says nothing about it, so a watchdog does.
+One life of a socket is: connect within the budget, subscribe in one message, read until it breaks; before the venue
+ends the connection by its age, another one is made and takes over. A stream that was accepted and stays silent is a
+wrong route or a dead symbol: the venue says nothing about it, so a watchdog does.
 """
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -15,11 +17,13 @@ import trio
 from aegis.config import FeedConfig
 from aegis.core.errors import Restartable, VenueUnavailable
 from aegis.core.values import SymbolName
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.channel import Channel
+from aegis.engine.machine import Machine
+from aegis.engine.successor import Successor
 from aegis.kernels.market import COUNTERS
 from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Histogram, Metrics
-from aegis.runtime.supervise import ConnectionBudget
+from aegis.runtime.supervise import ConnectionBudget, first_fault
 from aegis.venue.endpoints import Endpoints
 from aegis.venue.market_socket import MarketSocket, connect, subscribe
 
@@ -30,6 +34,9 @@ _MARKET_WIDE = ("!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr")
 _BUSY_STREAMS = 50
 _QUIET_FACTOR = 6
 _NAMES = 10
+#: How much earlier than its time a connection may be replaced, so that sockets do not all do so at once.
+_JITTER = 0.05
+_RETRY_S = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -94,10 +101,12 @@ class MarketFeed:
     monotonic_ns: Callable[[], int]
     pump: Callable[[], int]
     read_ns: Histogram
+    jitter: random.Random
     ssl_context: ssl.SSLContext | None = None
     lives: int = 0
     _heard: bool = attrs.field(default=False, init=False)
     _reads: int = attrs.field(default=0, init=False)
+    _next: Successor | None = attrs.field(default=None, init=False)
 
     @classmethod
     def histogram(cls, metrics: Metrics) -> Histogram:
@@ -105,39 +114,107 @@ class MarketFeed:
         return metrics.histogram("feed.read_ns")
 
     async def run(self) -> None:
-        """One life; always ends with Restartable (or is cancelled)."""
+        """One life: connections that follow one another without a break. Ends with Restartable, or is cancelled."""
+        current = await self._open()
+        self.lives += 1
+        self.machine.connection(self.shard.number, current.socket.inbox, self.venue_ns())
+        get_logger().info("feed.connected", socket=self.shard.number, streams=len(self.shard.streams), life=self.lives)
+        old: MarketSocket | None = None
+        try:
+            while True:
+                following = await self._live(current, old)
+                old, current = current.socket, following
+                self.machine.take_over(self.shard.number, current.socket.inbox, current.size, self.venue_ns())
+        finally:
+            self.machine.connection(self.shard.number, None, self.venue_ns())
+            await _close(current.socket)
+
+    async def _open(self) -> Successor:
+        """A connection within the budget, its streams asked for. Raises VenueUnavailable."""
         await self.budget.take()
         try:
             with trio.fail_after(self.config.connect_timeout_s):
                 socket = await connect(self.shard.url, ssl_context=self.ssl_context)
         except trio.TooSlowError:
             raise VenueUnavailable(f"market socket {self.shard.number}: no connection in time") from None
-        try:
-            await self._live(socket)
-        finally:
-            with trio.move_on_after(1.0, shield=True):
-                await socket.close()
-
-    async def _live(self, socket: MarketSocket) -> None:
+        asked = False
         try:
             with trio.fail_after(self.config.connect_timeout_s):
                 await socket.send_text(subscribe(self.shard.streams, self.shard.number + 1))
+            asked = True
         except trio.TooSlowError:
             raise VenueUnavailable(f"market socket {self.shard.number}: it takes no subscription") from None
-        self.lives += 1
-        self._heard = False
-        self.machine.connection(self.shard.number, socket.inbox, self.venue_ns())
-        get_logger().info("feed.connected", socket=self.shard.number, streams=len(self.shard.streams), life=self.lives)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, self.venue_ns())
-                await self._read(socket)
         finally:
-            self.machine.connection(self.shard.number, None, self.venue_ns())
+            if not asked:
+                await _close(socket)
+        return Successor(socket=socket, limit_bytes=self.config.overlap_max_mib << 20)
 
-    async def _read(self, socket: MarketSocket) -> None:
-        if socket.inbox.filled:  # frames that came in one packet with the handshake
-            await self._take(socket, socket.inbox.filled)
+    # -- one connection ------------------------------------------------------------------------------------------------
+    async def _live(self, current: Successor, old: MarketSocket | None) -> Successor:
+        """Read one connection until the next may take over, which is returned, also where this one breaks first."""
+        self._heard = False
+        reason, ended = "its time has come", False
+        try:
+            try:
+                async with trio.open_nursery() as nursery:
+                    if old is not None:
+                        nursery.start_soon(_close, old)
+                    nursery.start_soon(self._watch, self.venue_ns())
+                    nursery.start_soon(self._rotate, nursery.cancel_scope)
+                    await self._read(current)
+            except* Restartable as group:
+                if self._next is None or not self._next.delivering:
+                    raise
+                reason = str(first_fault(group))
+            ended = True
+        finally:
+            following, self._next = self._next, None
+            if following is not None and not ended:
+                await _close(following.socket)
+        assert following is not None, "a connection ends with the next one or with an error"
+        get_logger().info(
+            "feed.rotated", socket=self.shard.number, reason=reason, held=following.size, full=following.full
+        )
+        return following
+
+    async def _rotate(self, scope: trio.CancelScope) -> None:
+        """Make before break: the venue ends every connection at 24 h. Cancels `scope` when the next one is ready."""
+        await trio.sleep(self.config.rotate_after_s * (1.0 - _JITTER * self.jitter.random()))
+        while True:
+            try:
+                await self._prepare()
+            except Restartable as error:
+                get_logger().warning("feed.not_rotated", socket=self.shard.number, reason=str(error))
+            else:
+                scope.cancel(reason="the next connection takes over")
+                return
+            await trio.sleep(_RETRY_S * (0.5 + self.jitter.random()))
+
+    async def _prepare(self) -> None:
+        """Let the next connection run beside this one until both have brought the same trades."""
+        following = self._next = await self._open()
+        try:
+            await self._overlap(following)
+        except Restartable:
+            self._next = None
+            await _close(following.socket)
+            raise
+
+    async def _overlap(self, following: Successor) -> None:
+        with trio.move_on_after(self.config.first_message_s):
+            await following.begin()
+        if not following.delivering:
+            raise Restartable(f"market socket {self.shard.number}: the next connection brings no data")
+        with trio.move_on_after(self.config.overlap_s):
+            await following.hold()
+
+    async def _read(self, current: Successor) -> None:
+        """What was held while another connection served (or came with the handshake), then everything that comes."""
+        socket, held = current.socket, current.held
+        while held:
+            socket.inbox.extend(held[0])
+            await self._take(socket, len(held.popleft()))
+            await trio.lowlevel.checkpoint()
         while True:
             await self._take(socket, await socket.receive())
 
@@ -188,3 +265,8 @@ class MarketFeed:
             silent = [i for i in self.shard.symbols if states["last_id"][i] < 0]
         first = self.shard.symbols[0] if self.shard.symbols else 0
         return [self.shard.streams[i - first] for i in silent]
+
+
+async def _close(socket: MarketSocket) -> None:
+    with trio.move_on_after(1.0, shield=True):
+        await socket.close()

@@ -15,9 +15,10 @@ from aegis.core.values import ClientId
 from aegis.kernels.state import Records
 
 __all__ = [
-    "InputKind", "NoTap", "Tap", "decode_command", "decode_outcome", "decode_seed", "encode_command", "encode_outcome",
+    "ConnectionChange", "InputKind", "NoTap", "Tap", "decode_command", "decode_connection", "decode_fill",
+    "decode_outcome", "decode_seed", "encode_command", "encode_connection", "encode_fill", "encode_outcome",
     "encode_seed",
-]
+]  # fmt: skip
 
 
 class InputKind(enum.IntEnum):
@@ -32,11 +33,20 @@ class InputKind(enum.IntEnum):
     OUTCOME = 6  # what became of a request
     TIMER = 7  # deadlines are looked at
     SEED = 8  # history of one symbol
-    CONNECTION = 9  # a market socket came up (1) or went down (0)
+    CONNECTION = 9  # a market socket came up, went down, or was taken over by its successor: see ConnectionChange
     COMMAND = 10  # halt, activate, flatten, ...
     SNAPSHOT = 11  # what the venue said when it was asked
     SLICE = 12  # one symbol's events went to the strategy
+    FILL = 13  # trades that no socket brought, fetched; or that they are not to be had
     END = 255
+
+
+class ConnectionChange(enum.IntEnum):
+    """What became of a market socket. Numbers are part of the recording format."""
+
+    DOWN = 0
+    UP = 1
+    TAKEN_OVER = 2  # its streams go on over another connection
 
 
 class Tap(Protocol):
@@ -80,12 +90,43 @@ def decode_outcome(payload: bytes, request_of: Callable[[ClientId], OrderRequest
     return Unknown(request=request, reason=str(rest[0]))
 
 
+def encode_connection(change: ConnectionChange, held: int = 0) -> bytes:
+    """The change and, where another connection takes over, how many bytes of it overlap with the one before."""
+    return bytes([change]) + (held.to_bytes(8, "little") if change is ConnectionChange.TAKEN_OVER else b"")
+
+
+def decode_connection(payload: bytes) -> tuple[ConnectionChange, int]:
+    """The inverse. Raises ValueError."""
+    change = ConnectionChange(int.from_bytes(payload[:1], "little"))
+    held = int.from_bytes(payload[1:], "little")
+    if payload != encode_connection(change, held):
+        raise ValueError("a malformed connection change")
+    return change, held
+
+
 def encode_command(name: str) -> bytes:
     return name.encode()
 
 
 def decode_command(payload: bytes) -> str:
     return payload.decode()
+
+
+def encode_fill(symbol: int, trades: Records | None) -> bytes:
+    """Symbol index (4 bytes), then the FILL rows in NumPy's own format; nothing where there are none to be had."""
+    out = io.BytesIO()
+    out.write(symbol.to_bytes(4, "little"))
+    if trades is not None:
+        np.save(out, trades, allow_pickle=False)
+    return out.getvalue()
+
+
+def decode_fill(payload: bytes) -> tuple[int, Records | None]:
+    """The inverse. Raises ValueError."""
+    if len(payload) < 4:
+        raise ValueError("a fill without its symbol")
+    rows = np.load(io.BytesIO(payload[4:]), allow_pickle=False) if len(payload) > 4 else None
+    return int.from_bytes(payload[:4], "little"), rows
 
 
 def encode_seed(symbol: int, base: Records, higher: tuple[Records, ...]) -> bytes:

@@ -17,8 +17,19 @@ import numpy as np
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
+from aegis.engine.channel import Channel, repeated
 from aegis.engine.decision import Decision
-from aegis.engine.inputs import InputKind, Tap, encode_command, encode_outcome, encode_seed
+from aegis.engine.holes import MOST_TRADES, Holes
+from aegis.engine.inputs import (
+    ConnectionChange,
+    InputKind,
+    Tap,
+    encode_command,
+    encode_connection,
+    encode_fill,
+    encode_outcome,
+    encode_seed,
+)  # fmt: skip
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import EVENT, HIT
@@ -30,23 +41,10 @@ from aegis.venue import strict
 from aegis.venue.decode import decode_user_event
 from aegis.venue.inbox import Inbox, Message, Text
 
-__all__ = ["Channel", "Machine"]
+__all__ = ["Machine"]
 
 _NS_PER_MS = 1_000_000
 _NO_EVENTS = np.zeros(0, EVENT)
-
-
-@attrs.define(kw_only=True, eq=False)
-class Channel:
-    """One market socket as the fold sees it. `symbols` are those whose trades (or quotes) come over it."""
-
-    number: int
-    symbols: tuple[int, ...]
-    quotes: bool
-    trades: bool
-    inbox: Inbox = attrs.field(factory=Inbox)
-    up: bool = False
-    recv_ns: int = 0
 
 
 class Machine:
@@ -54,6 +52,8 @@ class Machine:
 
     Args:
         on_reseed: told the symbols whose history must be fetched (again); an effect, not an input.
+        on_mend: told (symbol, first missing trade id) where trades must be fetched by id; None: none can be.
+        mend_wait_ns: how long a symbol, and with it the bars of all, may wait for them.
         from_first_trade: bars begin with the bar of the connection, not with the first whole one: for recordings, which
             have nothing before it.
         on_hits: called when levels have fired; must lead to `decide_hits` before it returns.
@@ -70,6 +70,8 @@ class Machine:
         base_ms: int,
         lateness_ms: int,
         on_reseed: Callable[[Iterable[int]], None],
+        on_mend: Callable[[Iterable[tuple[int, int]]], None] | None = None,
+        mend_wait_ns: int = 0,
         from_first_trade: bool = False,
     ) -> None:
         self.table = table
@@ -78,6 +80,8 @@ class Machine:
         self.channels = tuple(channels)
         self.tap = tap
         self.on_reseed = on_reseed
+        self.on_mend = on_mend
+        self.holes = Holes(table, base_ms, mend_wait_ns)
         self.on_hits: Callable[[int], None] = self.decide_hits
         self.on_broken: Callable[[InvariantBroken], None] = self._raise
         self._base_ms = base_ms
@@ -91,7 +95,10 @@ class Machine:
         self._again: Job | None = None
         self._slices: deque[tuple[int, Records]] = deque()
         self._cut: dict[int, int] = {}
+        self._watermark_ms = 0
         self.other_messages: Counter[str] = Counter()
+        self.takeovers = 0
+        self.overlapped = 0
         self.batches = 0
         self.rows = 0
         self.bars = 0
@@ -106,6 +113,15 @@ class Machine:
         inbox = channel.inbox
         self.tap.record(InputKind.READ, now_ns, number, inbox.buffer.data[inbox.filled - count : inbox.filled])
         channel.recv_ns = now_ns
+        if not channel.overlap:
+            return self._scan(inbox, now_ns)
+        before = repeated(self.table)
+        answers = self._scan(inbox, now_ns)
+        self.overlapped += repeated(self.table) - before
+        channel.overlap = max(0, channel.overlap - count)
+        return answers
+
+    def _scan(self, inbox: Inbox, now_ns: int) -> list[Message]:
         answers: list[Message] = []
         while True:
             status = inbox.scan(self.table, now_ns)
@@ -154,29 +170,65 @@ class Machine:
     def connection(self, number: int, inbox: Inbox | None, now_ns: int) -> None:
         """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""
         up = inbox is not None
-        self.tap.record(InputKind.CONNECTION, now_ns, number, b"\1" if up else b"\0")
+        change = ConnectionChange.UP if up else ConnectionChange.DOWN
+        self.tap.record(InputKind.CONNECTION, now_ns, number, encode_connection(change))
         channel = self.channels[number]
         channel.up = up
+        channel.overlap = 0
         channel.recv_ns = now_ns
         if inbox is not None:
             channel.inbox = inbox
+        unwatch = tables.mark_gap if up else tables.suspend
         for symbol in channel.symbols:
+            unwatch(self.table, symbol)
+        if channel.trades:
+            self._mend_holes(now_ns)  # what is known until here is no part of the cut
             if up:
-                tables.mark_gap(self.table, symbol)
+                self._trades_are_back(channel, now_ns)
             else:
-                tables.suspend(self.table, symbol)
+                self._trades_are_cut(channel, now_ns)
         if up:
-            self._resume(channel)
-        if up and channel.trades:
-            # Their bars start over anyhow: the hole that the cut has left, up to the first trade to come, is known.
-            self._cut.update((symbol, int(self.table.symbols["last_id"][symbol]) + 1) for symbol in channel.symbols)
-            self._go_live(channel.symbols, now_ns)
+            self._resume(channel.symbols)
 
-    def _resume(self, channel: Channel) -> None:
-        """Levels are watched again where quotes and trades both come."""
-        down = {symbol for other in self.channels if not other.up for symbol in other.symbols}
+    def _trades_are_cut(self, channel: Channel, now_ns: int) -> None:
+        """From here on the trades of these symbols are missing; no bar closes before it is settled who misses some."""
         for symbol in channel.symbols:
-            if symbol not in down:
+            if symbol in self.holes.open:
+                self.holes.give_up(symbol)  # two cuts: it starts over when the socket is back
+            elif self._mendable(symbol):
+                self.holes.begin(symbol, int(self.table.symbols["last_id"][symbol]) + 1, -1, now_ns)
+
+    def _trades_are_back(self, channel: Channel, now_ns: int) -> None:
+        mending = [(symbol, self.holes.open[symbol].first) for symbol in channel.symbols if symbol in self.holes.open]
+        others = [symbol for symbol in channel.symbols if symbol not in self.holes.open]
+        if mending and self.on_mend is not None:
+            self.on_mend(mending)
+        # Their bars start over anyhow: the hole that the cut has left, up to the first trade to come, is known.
+        self._cut.update((symbol, int(self.table.symbols["last_id"][symbol]) + 1) for symbol in others)
+        if others:
+            self._go_live(others, now_ns)
+
+    def _mendable(self, symbol: int) -> bool:
+        """The symbol has whole bars that its missing trades would complete, and they can be fetched."""
+        whole = self.table.symbols["last_id"][symbol] >= 0 and self.decision.contexts.warm[symbol]
+        return self.on_mend is not None and bool(whole)
+
+    def take_over(self, number: int, inbox: Inbox, held: int, now_ns: int) -> None:
+        """Another connection goes on with the channel's streams; the first `held` bytes of it overlap with the old one.
+
+        Nothing sleeps and nothing turns cold: should a trade be missing between the two, its id will show it.
+        """
+        change = encode_connection(ConnectionChange.TAKEN_OVER, held)
+        self.tap.record(InputKind.CONNECTION, now_ns, number, change)
+        channel = self.channels[number]
+        channel.inbox, channel.overlap = inbox, held
+        self.takeovers += 1
+
+    def _resume(self, symbols: Iterable[int]) -> None:
+        """Levels are watched again where quotes and trades both come, and none are missing."""
+        down = {symbol for other in self.channels if not other.up for symbol in other.symbols}
+        for symbol in symbols:
+            if symbol not in down and symbol not in self.holes.open:
                 tables.resume(self.table, symbol)
 
     def _go_live(self, symbols: Sequence[int], now_ns: int) -> None:
@@ -206,18 +258,51 @@ class Machine:
             self.rows += count
 
     def _mend_holes(self, now_ns: int) -> None:
-        """Trades that were missed make bars wrong: such a symbol starts over, from the venue's history."""
-        holes = np.flatnonzero(self.table.symbols["hole_from"] >= 0)
-        if not len(holes):
+        """Trades that were missed make bars wrong: they are fetched, or such a symbol starts over from history."""
+        again = self.holes.overdue(now_ns)
+        found, exact = self.holes.seen()
+        wanted = []
+        for symbol, (first, last) in found.items():
+            if first == self._cut.pop(symbol, -1):
+                continue
+            hole = self.holes.open.get(symbol)
+            small = exact and last - first < MOST_TRADES
+            if hole is not None and hole.last < 0 and hole.first == first and small:
+                self.holes.open[symbol] = attrs.evolve(hole, last=last)
+            elif hole is None and small and self._mendable(symbol):
+                tables.suspend(self.table, symbol)
+                self.holes.begin(symbol, first, last, now_ns)
+                wanted.append((symbol, first))
+            else:
+                self.holes.give_up(symbol)
+                again.append(symbol)
+        if wanted and self.on_mend is not None:
+            self.on_mend(wanted)
+        if again:
+            self._start_over(again, now_ns)
+
+    def _start_over(self, symbols: Sequence[int], now_ns: int) -> None:
+        """From the venue's history; where the socket of the trades is down, when it is back."""
+        heard = {symbol for channel in self.channels if channel.trades and channel.up for symbol in channel.symbols}
+        for symbol in symbols:
+            tables.mark_gap(self.table, symbol)
+        self._resume(symbols)
+        self.decision.on_cold([symbol for symbol in symbols if symbol not in heard])
+        self._go_live([symbol for symbol in symbols if symbol in heard], now_ns)
+
+    def fill(self, symbol: int, trades: Records | None, now_ns: int) -> None:
+        """Trades that no socket brought, FILL rows from the first missing on; None: they are not to be had."""
+        self.tap.record(InputKind.FILL, now_ns, 0, encode_fill(symbol, trades))
+        self._mend_holes(now_ns)  # trades since the last boundary may say where the hole ends
+        if symbol not in self.holes.open:
+            return  # given up meanwhile
+        rows = self.holes.fill(symbol, trades)
+        if rows is None:
+            self._start_over([symbol], now_ns)
             return
-        symbols = []
-        for symbol in map(int, holes):
-            if self.table.symbols["hole_from"][symbol] != self._cut.pop(symbol, -1):
-                tables.mark_gap(self.table, symbol)
-                symbols.append(symbol)
-            tables.clear_hole(self.table, symbol)
-        if symbols:
-            self._go_live(symbols, now_ns)
+        self._rows.append(rows)
+        self.rows += len(rows)
+        self._resume([symbol])
 
     def seed(self, symbol: int, base: Records, higher: tuple[Records, ...], now_ns: int) -> None:
         """History of one symbol has arrived."""
@@ -229,7 +314,10 @@ class Machine:
         self.tap.record(InputKind.ANALYSE, now_ns, 0, b"")
         # An event time in the future is a fault of the sender: it must not close bars whose trades are still to come.
         heard_ms = min(tables.trade_clock_ms(self.table), now_ns // _NS_PER_MS)
-        watermark_ms = max(heard_ms - self._lateness_ms, 0)
+        self._mend_holes(now_ns)
+        if not self.holes.open:  # else no bar closes: trades of it may be on their way
+            self._watermark_ms = max(heard_ms - self._lateness_ms, 0)
+        watermark_ms = self._watermark_ms
         tables.close_before(self.table, watermark_ms // self._base_ms * self._base_ms)
         rows = np.concatenate(self._rows) if self._rows else no_rows()
         job = Job(rows=rows, watermark_ms=watermark_ms, lives=tuple(self._lives), seeds=tuple(self._seeds))

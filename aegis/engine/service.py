@@ -137,6 +137,11 @@ class Service:
         seed = Seed(symbol=symbol, base=base, higher=higher)
         self.lanes.submit_merge(("seed", symbol), seed, lambda _, newer: newer)
 
+    def fill(self, symbol: int, trades: Any) -> None:
+        """Trades that no socket brought; taken at once, because bars wait for them."""
+        with _guard(self):
+            self.machine.fill(symbol, trades, self._clock.venue_ns())
+
     # -- tasks ---------------------------------------------------------------------------------------------------------
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Drainers, conflation, worker, timer; until cancelled."""

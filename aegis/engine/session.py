@@ -26,6 +26,7 @@ from aegis.engine.feed import MarketFeed, Shard, plan_shards
 from aegis.engine.inputs import Tap
 from aegis.engine.learn import choose, prepare_symbol
 from aegis.engine.machine import Machine
+from aegis.engine.mend import Mender
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.recovery import Recovered, recover
@@ -113,7 +114,7 @@ class Session:
         self.machine: Machine = build_machine(
             config, market, [shard.channel() for shard in shards],
             run=run, start_ns=start_ns, scribe=scribe, tap=tap, send=self._send, lane_full=self._lane_full,
-            on_reseed=lambda symbols: self.warmup.request(symbols),
+            on_reseed=lambda symbols: self.warmup.request(symbols), on_mend=lambda wanted: self.mender.request(wanted),
         )  # fmt: skip
         self.service = Service(
             self.machine, clock, cpu, metrics,
@@ -134,6 +135,9 @@ class Session:
             bars=config.bars.warmup_bars, venue_ns=clock.venue_ns, deliver=self.service.seed, prepare=self._prepare,
             store=bars,
         )  # fmt: skip
+        self.mender = Mender(
+            venue=access.rest, specs=market.specs, wait_s=config.feed.mend_wait_s, deliver=self.service.fill
+        )
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)
         budget = ConnectionBudget(config.feed.connections_per_5min, _WINDOW_S)
@@ -142,7 +146,7 @@ class Session:
             MarketFeed(
                 shard=shard, machine=self.machine, config=config.feed, budget=budget, venue_ns=clock.venue_ns,
                 monotonic_ns=clock.monotonic_ns, pump=self.service.fast.pump, read_ns=read_ns,
-                ssl_context=access.ssl_context,
+                jitter=seeded_random(config.seed, "rotation", str(shard.number)), ssl_context=access.ssl_context,
             )
             for shard in shards
         ]  # fmt: skip
@@ -199,6 +203,7 @@ class Session:
     async def _trade(self, flatten: bool, on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as inner:
             inner.start_soon(self.warmup.run, name="warm-up")
+            inner.start_soon(self.mender.run, name="mender")
             inner.start_soon(self.reconciler.run, name="reconciler")
             inner.start_soon(self._refresh_universe, name="universe")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")

@@ -85,12 +85,18 @@ def summarize(
 def _market(machine: Machine) -> dict[str, Any]:
     seen = counts(machine.table)
     state = machine.analysis.front
+    repeated = seen["duplicate_trades"] + seen["stale_quotes"] + seen["stale_marks"]
     return {
         "ticks_received": ticks(machine),
         "conflated_into_rows": machine.rows,
         "late": seen["late_trades"] + counter(state, "late_rows"),
-        "lost": seen["missed_ids"],
-        "duplicate_or_out_of_order": seen["duplicate_trades"] + seen["stale_quotes"] + seen["stale_marks"],
+        "lost": seen["missed_ids"] - machine.holes.found,
+        "duplicate_or_out_of_order": repeated - machine.overlapped,
+        "holes_filled": machine.holes.filled,
+        "holes_given_up": machine.holes.given_up,
+        "trades_filled": machine.holes.trades,
+        "sockets_taken_over": machine.takeovers,
+        "repeated_in_overlaps": machine.overlapped,
         "malformed": seen["malformed"],
         "batches": machine.batches,
         "bars": machine.bars,

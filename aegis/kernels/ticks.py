@@ -76,10 +76,10 @@ def apply_quote(
     table.counters[QUOTES] += 1
     table.scalars[CLOCK_PUBLIC] = max(table.scalars[CLOCK_PUBLIC], event_ms)
     state["recv_ns"] = recv_ns
-    state["quote_recv_ns"] = recv_ns
     if update_id <= state["update_id"]:
         table.counters[STALE_QUOTES] += 1
         return DROPPED
+    state["quote_recv_ns"] = recv_ns  # of the quote that stands: a repeated one must not look like a slow one
     state["update_id"] = update_id
     state["quote_ms"] = event_ms
     state["match_ms"] = match_ms

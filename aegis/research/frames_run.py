@@ -18,11 +18,12 @@ from aegis.core.errors import ConfigError
 from aegis.core.filters import plain
 from aegis.core.secret import Secret
 from aegis.engine.build import Market, build_machine
+from aegis.engine.channel import Channel
 from aegis.engine.execution import Execution
 from aegis.engine.inputs import NoTap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market, prepare_symbol
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.service import Service

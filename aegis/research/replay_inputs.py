@@ -17,7 +17,17 @@ from aegis.core.values import ClientId
 from aegis.engine import journal_format
 from aegis.engine.analysis import Analysis, Job
 from aegis.engine.build import Market, build_machine
-from aegis.engine.inputs import InputKind, NoTap, decode_command, decode_outcome, decode_seed
+from aegis.engine.holes import FILL
+from aegis.engine.inputs import (
+    ConnectionChange,
+    InputKind,
+    NoTap,
+    decode_command,
+    decode_connection,
+    decode_fill,
+    decode_outcome,
+    decode_seed,
+)
 from aegis.engine.journal import Journal
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
@@ -75,6 +85,7 @@ class _Player:
             config, market, start.channels(),
             run=run, start_ns=start_ns, scribe=journal, tap=NoTap(),
             send=lambda approved: None, lane_full=lambda: False, on_reseed=lambda symbols: None,
+            on_mend=lambda wanted: None,
         )  # fmt: skip
         self.machine.on_hits = self._decide_hits
         self._job: Job | None = None
@@ -134,8 +145,13 @@ class _Player:
                 symbol, base, higher = self._decoded(one, decode_seed)
                 self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
                 machine.seed(symbol, base, higher, now_ns)
+            case InputKind.FILL:
+                symbol, trades = self._decoded(one, decode_fill)
+                self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
+                self._check(one, trades is None or trades.dtype == FILL, "no trades")
+                machine.fill(symbol, trades, now_ns)
             case InputKind.CONNECTION:
-                machine.connection(one.channel, Inbox() if payload == b"\1" else None, now_ns)
+                self._connection(one)
             case InputKind.COMMAND:
                 machine.command(self._decoded(one, decode_command), now_ns)
             case InputKind.SNAPSHOT:
@@ -145,6 +161,13 @@ class _Player:
                 machine.slice(now_ns)
             case InputKind.HEADER | InputKind.END:
                 return
+
+    def _connection(self, one: Input) -> None:
+        change, held = self._decoded(one, decode_connection)
+        if change is ConnectionChange.TAKEN_OVER:
+            self.machine.take_over(one.channel, Inbox(), held, one.now_ns)
+        else:
+            self.machine.connection(one.channel, Inbox() if change is ConnectionChange.UP else None, one.now_ns)
 
     def _result(self, done: bool, now_ns: int) -> None:
         job, self._job = self._job, None

@@ -10,8 +10,8 @@ import attrs
 import msgspec
 
 from aegis.engine.build import Market
+from aegis.engine.channel import Channel
 from aegis.engine.inputs import InputKind
-from aegis.engine.machine import Channel
 from aegis.research.recording import Recorder, RecordingHeader
 from aegis.runtime.metrics import Metrics
 

@@ -24,6 +24,7 @@ __all__ = [
     "Phase",
     "RestartBudgetExceeded",
     "RestartPolicy",
+    "first_fault",
     "supervise",
     "watch_signals",
 ]
@@ -74,16 +75,21 @@ async def supervise(name: str, body: Callable[[], Awaitable[None]], policy: Rest
         recent.append(now)
         if len(recent) == policy.max_failures:
             raise RestartBudgetExceeded(
-                f"{name}: {len(recent)} failures in {policy.window_s:g} s, the last: {_first(fault)}"
+                f"{name}: {len(recent)} failures in {policy.window_s:g} s, the last: {first_fault(fault)}"
             ) from fault
         delay_s = policy.delay_s(len(recent))
         get_logger().warning(
-            "task.restarting", task=name, failures=len(recent), delay_s=round(delay_s, 3), reason=str(_first(fault))
+            "task.restarting",
+            task=name,
+            failures=len(recent),
+            delay_s=round(delay_s, 3),
+            reason=str(first_fault(fault)),
         )
         await trio.sleep(delay_s)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_fault(error: BaseException) -> BaseException:
+    """The first error inside nested groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -103,6 +103,12 @@ class Inbox:
             self.advance(count)
             rest = rest[count:]
 
+    def drain(self) -> bytes:
+        """Take out every byte that is not scanned; `extend` with them brings them back."""
+        left = bytes(self._view[self.start : self.filled])
+        self.start = self.filled = 0
+        return left
+
     def scan(self, table: Table, recv_ns: int) -> int:
         """`wire.scan` from `start`; moves `start` and returns the status.
 

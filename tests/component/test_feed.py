@@ -95,6 +95,7 @@ def make_line(
                     trades=False),
         machine=rig.machine, config=FeedConfig(**config), budget=budget or ConnectionBudget(100, 300.0),
         venue_ns=clock.venue_ns, monotonic_ns=clock.monotonic_ns, pump=pump, read_ns=MarketFeed.histogram(metrics),
+        jitter=random.Random(5),
     )  # fmt: skip
     return Line(rig, feed, clock, dials, said, pumped)
 

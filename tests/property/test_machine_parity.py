@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from aegis.core.messages import Accepted, CancelRequest, Refused, Unknown
 from aegis.core.risk import TradingState
 from aegis.engine import journal_format
 from aegis.engine.analysis import Analysis, Job
+from aegis.engine.holes import FILL
 from aegis.engine.inputs import InputKind
 from aegis.engine.journal import Journal
 from aegis.kernels.market import counts
@@ -56,6 +57,7 @@ class Street:
         self.price = [float(history(i, rig.now_ns // MS, 2600)["close"][-1]) for i in range(2)]
         self.ids = [100, 100]
         self.pending: Job | None = None
+        self.recent: deque[bytes] = deque(maxlen=40)
         self.answered = 0
 
     def tick(self) -> None:
@@ -64,7 +66,8 @@ class Street:
             self.price[i] += self.random.choice((-24.0, -6.0, 0.0, 6.0, 24.0))
             self.ids[i] += 1 if self.random.random() > 0.001 else 3  # now and then a trade is lost
             rig.read(0, quote(ms, self.ids[i], self.price[i] - 0.1, self.price[i] + 0.1, i))
-            rig.read(1, trade(ms, self.ids[i], self.price[i], symbol=i) + marks(ms, i, self.price[i]))
+            self.recent.append(trade(ms, self.ids[i], self.price[i], symbol=i) + marks(ms, i, self.price[i]))
+            rig.read(1, self.recent[-1])
 
     def analyse(self) -> None:
         machine, now_ns = self.rig.machine, self.rig.now_ns
@@ -97,6 +100,13 @@ class Street:
                 self.rig.seed(symbol)
             self.rig.wanted.clear()
 
+    def mend(self) -> None:
+        """Missing trades are fetched, sooner or later, or not to be had."""
+        while self.rig.missed and self.random.random() < 0.3:
+            symbol, first = self.rig.missed.pop()
+            rows = [(n, self.rig.now_ns // MS, self.price[symbol], 250, 0) for n in range(first, self.ids[symbol] + 1)]
+            self.rig.machine.fill(symbol, np.array(rows, FILL) if self.random.random() < 0.8 else None, self.rig.now_ns)
+
     def walk(self, steps: int) -> None:
         rig = self.rig
         for step in range(steps):
@@ -108,6 +118,9 @@ class Street:
             self.answer()
             if step % 20 == 0:
                 rig.machine.timer(rig.now_ns)
+            if step % 97 == 96:  # the next connection was there a while before the old one is left
+                rig.rotate(1, *self.recent)
+            self.mend()
             if step % 301 == 300:
                 rig.machine.connection(1, None, rig.now_ns)
                 rig.up(1)
@@ -121,12 +134,14 @@ def test_the_recorded_inputs_give_the_same_journal_again(tmp_path: Path, seed: i
     header = RecordingHeader(run="1", symbols=NAMES, config_toml=dump(config))
     start = Start.of(make_market(), make_channels())
     with RecordingTap(tmp_path / "tape", header, Metrics(), start, START_NS) as tap:
-        rig = make_rig(config, scribe=live, tap=tap)
+        rig = make_rig(config, scribe=live, tap=tap, mending=True)
         rig.machine.answer("account", b'{"wallet":"10000"}', rig.now_ns)
         rig.warm((0, 1))
         Street(rig, seed).walk(1500)
         rig.machine.command("finish", rig.now_ns)
     live.close()
+    holes = rig.machine.holes
+    assert min(holes.filled, holes.given_up, rig.machine.takeovers) > 0
     kinds = Counter(record.kind for record in journal_format.read(journals[0]))
     assert kinds["decision"] >= 5, kinds  # or the test would say nothing
     assert kinds["intent"] >= 1, kinds

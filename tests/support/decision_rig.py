@@ -17,10 +17,11 @@ from aegis.core.messages import OrderRequest, Request
 from aegis.core.risk import Fees
 from aegis.core.values import OrderStatus, Side, SymbolName
 from aegis.engine.build import Market, build_machine
+from aegis.engine.channel import Channel
 from aegis.engine.decision import Decision
 from aegis.engine.inputs import NoTap
 from aegis.engine.journal_format import Record
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.machine import Machine
 from aegis.kernels.layout import EVENT
 from aegis.kernels.state import Records
 from aegis.signals.strategy import Advice, Setup

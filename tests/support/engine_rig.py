@@ -19,9 +19,10 @@ from aegis.core.risk import Fees
 from aegis.core.values import Side, SymbolName
 from aegis.engine.analysis import Analysis
 from aegis.engine.build import Market, build_machine
+from aegis.engine.channel import Channel
 from aegis.engine.desk import Scribe
 from aegis.engine.inputs import InputKind, NoTap, Tap
-from aegis.engine.machine import Channel, Machine
+from aegis.engine.machine import Machine
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
 from aegis.signals.strategy import Setup
@@ -100,6 +101,8 @@ class Rig:
     sent: list[Request]
     wanted: list[int]
     """Symbols whose history was asked for."""
+    missed: list[tuple[int, int]] = attrs.field(factory=list)
+    """(symbol, first id) of the trades that were asked for."""
     now_ns: int = START_NS
 
     def up(self, *numbers: int) -> None:
@@ -109,6 +112,12 @@ class Rig:
     def read(self, number: int, data: bytes) -> list[Message]:
         self.machine.channels[number].inbox.extend(data)
         return self.machine.read(number, len(data), self.now_ns)
+
+    def rotate(self, number: int, *held: bytes) -> None:
+        """Another connection takes over, having held these reads."""
+        self.machine.take_over(number, Inbox(), sum(map(len, held)), self.now_ns)
+        for data in held:
+            self.read(number, data)
 
     def analyse(self) -> None:
         """One whole cycle: boundary, job, result, strategy."""
@@ -148,11 +157,14 @@ def history(symbol: int, now_ms: int, count: int, *, seed: int = 11, step: int =
 
 
 def make_rig(
-    config: Config | None = None, *, scribe: Scribe | None = None, tap: Tap | None = None, names: Sequence[str] = NAMES
-) -> Rig:
+    config: Config | None = None, *, scribe: Scribe | None = None, tap: Tap | None = None,
+    names: Sequence[str] = NAMES, mending: bool = False,
+) -> Rig:  # fmt: skip
+    """`mending`: missing trades are asked for by id (`Rig.missed`) before a symbol starts over."""
     notes, tape = Notes(), Tape()
     sent: list[Request] = []
     wanted: list[int] = []
+    missed: list[tuple[int, int]] = []
 
     def send(approved: Approved[Any]) -> None:
         sent.append(approved.request)
@@ -161,8 +173,9 @@ def make_rig(
         config if config is not None else make_config(), make_market(names), make_channels(len(names)),
         run="1", start_ns=START_NS, scribe=scribe if scribe is not None else notes,
         tap=tap if tap is not None else tape, send=send, lane_full=lambda: False, on_reseed=wanted.extend,
+        on_mend=missed.extend if mending else None,
     )  # fmt: skip
-    return Rig(machine, notes, tape, sent, wanted)
+    return Rig(machine, notes, tape, sent, wanted, missed)
 
 
 def silent_rig(**more: Any) -> Rig:

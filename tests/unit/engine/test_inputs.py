@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Unknown
 from aegis.core.values import ClientId
 from aegis.engine.inputs import (
+    ConnectionChange,
     InputKind,
     NoTap,
     decode_command,
+    decode_connection,
+    decode_fill,
     decode_outcome,
     decode_seed,
     encode_command,
+    encode_connection,
     encode_outcome,
     encode_seed,
 )
@@ -84,7 +88,24 @@ def test_a_damaged_history_is_a_value_error(cut: int) -> None:
 def test_numbers_of_kinds_are_the_format() -> None:
     assert {kind.name: int(kind) for kind in InputKind} == {
         "HEADER": 0, "READ": 1, "BOUNDARY": 2, "ANALYSE": 3, "RESULT": 4, "PRIVATE": 5, "OUTCOME": 6, "TIMER": 7,
-        "SEED": 8, "CONNECTION": 9, "COMMAND": 10, "SNAPSHOT": 11, "SLICE": 12, "END": 255,
+        "SEED": 8, "CONNECTION": 9, "COMMAND": 10, "SNAPSHOT": 11, "SLICE": 12, "FILL": 13, "END": 255,
     }  # fmt: skip
     nothing: Any = NoTap().record(InputKind.READ, 0, 0, b"")
     assert nothing is None
+
+
+@pytest.mark.parametrize("payload", [b"", b"\3", b"\1\0", b"\2", b"\2\0\0", b"\0\1"])
+def test_a_connection_change_that_is_none_is_refused(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r"Change|connection change"):
+        decode_connection(payload)
+
+
+@pytest.mark.parametrize(("change", "held"), [(ConnectionChange.UP, 0), (ConnectionChange.TAKEN_OVER, 1 << 40)])
+def test_a_connection_change_survives_its_encoding(change: ConnectionChange, held: int) -> None:
+    assert decode_connection(encode_connection(change, held)) == (change, held)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\0\0", b"\0\0\0\0junk"])
+def test_a_fill_that_is_none_is_refused(payload: bytes) -> None:
+    with pytest.raises((ValueError, EOFError)):
+        decode_fill(payload)
