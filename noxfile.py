@@ -21,6 +21,7 @@ TEST_DEPENDENCIES = (
     "hypothesis==6.170.15",
     "pytest==9.2.0",
     "pytest-trio==0.8.0",
+    "pytest-xdist==3.8.0",
     "TA-Lib==0.8.2",
 )
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
@@ -32,6 +33,8 @@ KERNEL_TESTS = (
     "tests/property/test_smc_causality.py",
     "tests/property/test_wire_decoding.py",
 )
+#: As many processes as cores, each taking what the other has not begun.
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
 THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}
@@ -70,9 +73,9 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase", env=environment)
     # compiled once, before several processes would compile the same kernels at the same time
     session.run("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
-    session.run("coverage", "run", "-m", "pytest", "tests", env=environment)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, "tests", env=environment)
     # the tracer cannot see into compiled code: the kernels' tests run once more without the compiler
-    session.run("coverage", "run", "-m", "pytest", "-q", *KERNEL_TESTS, env=environment | INTERPRETED)
+    session.run("coverage", "run", "-m", "pytest", "-q", *PARALLEL, *KERNEL_TESTS, env=environment | INTERPRETED)
     session.run("coverage", "combine", env=environment)
     report = ("coverage", "report", "--skip-covered", "--show-missing")
     session.run(*report, "--include=aegis/core/*", "--fail-under=100", env=environment)
@@ -89,7 +92,7 @@ def compat(session: nox.Session) -> None:
     DIGESTS[session.python] = digest
     if len(set(DIGESTS.values())) > 1:
         session.error(f"the digest depends on the Python: {DIGESTS}")
-    session.run("python", "-m", "pytest", *(session.posargs or ("tests",)))
+    session.run("python", "-m", "pytest", *(session.posargs or (*PARALLEL, "tests")))
 
 
 @nox.session
