@@ -125,6 +125,7 @@ class Connection:
 
     async def drained(self) -> None:
         """Wait until the kernel has taken everything that was queued; for ever where the connection is aborted."""
+        await trio.lowlevel.checkpoint()
         while self.backlog_bytes > 0:
             await self._drained.park()
 

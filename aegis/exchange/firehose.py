@@ -157,10 +157,10 @@ class _Stream:
         self._marking = self._feed.arrays or self._feed.slow_arrays or bool((wanted & encode.MARKS).any())
 
     async def run(self, session: Session) -> None:
-        """Send for ever."""
+        """Send until the connection closes."""
         await self._changed.wait()
         begun, sent, marked_ns = trio.current_time(), 0, 0
-        while True:
+        while not session.connection.closing:
             now_ns = self._wall_ns()
             due = self._settings.due(trio.current_time() - begun) - sent
             ticking = len(self._quoted) + len(self._traded) > 0
