@@ -33,6 +33,7 @@ KERNEL_TESTS = (
     "tests/property/test_bars_merging.py",
     "tests/property/test_smc_causality.py",
     "tests/property/test_wire_decoding.py",
+    "tests/property/test_wire_numbers.py",
 )
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
