@@ -24,6 +24,8 @@ TEST_DEPENDENCIES = (
     "pytest-xdist==3.8.0",
     "TA-Lib==0.8.2",
 )
+#: What reads and writes bytes by position.
+WIRE_TESTS = ("tests/property/test_wire_decoding.py", "tests/unit/exchange/test_frames.py")
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
 INTERPRETED = {"NUMBA_DISABLE_JIT": "1", "AEGIS_TEST_EXAMPLES": "5"}
 KERNEL_TESTS = (
@@ -32,6 +34,7 @@ KERNEL_TESTS = (
     "tests/property/test_bars_merging.py",
     "tests/property/test_smc_causality.py",
     "tests/property/test_wire_decoding.py",
+    "tests/property/test_wire_numbers.py",
 )
 #: As many processes as cores, each taking what the other has not begun.
 PARALLEL = ("-n", "auto", "--dist", "worksteal")
@@ -97,6 +100,8 @@ def compat(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """All faults, not only the slice that `tests` takes."""
+    """All faults, not only the slice that `tests` takes; then the wire's once more with every index checked."""
     _install(session, *TEST_DEPENDENCIES)
     session.run("python", "-m", "pytest", *(session.posargs or FAULT_TESTS), env=THOROUGH)
+    if not session.posargs:
+        session.run("python", "-m", "pytest", *WIRE_TESTS, env=THOROUGH | {"NUMBA_BOUNDSCHECK": "1"})

@@ -248,8 +248,8 @@ def test_subscribe_is_one_message_of_all_streams() -> None:
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------
-def certificate(directory: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server with a throw-away certificate for `name` and 127.0.0.1 nowhere else, and of its client."""
+def certificate(directory: Path, name: str, hours: int = 1) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts of a server with a throw-away certificate for `name`, which ends in so many hours, and of its client."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -261,8 +261,8 @@ def certificate(directory: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLCont
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=9))
+        .not_valid_after(now + timedelta(hours=hours))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -327,13 +327,22 @@ async def test_tls_decrypts_into_the_scan_buffer(tmp_path: Path, nursery: trio.N
     assert [opcode for opcode, _ in seen] == [1, 10]
 
 
-@pytest.mark.parametrize("fault", ["another host", "unknown authority"])
-async def test_tls_verifies_certificate_and_host(tmp_path: Path, nursery: trio.Nursery, fault: str) -> None:
-    server, client = certificate(tmp_path, "127.0.0.1" if fault == "unknown authority" else "market.test")
+@pytest.mark.parametrize(
+    ("name", "hours", "trusted", "reason"),
+    [
+        ("market.test", 1, True, "mismatch"),
+        ("127.0.0.1", 1, False, "self-signed certificate"),
+        ("127.0.0.1", -1, True, "certificate has expired"),
+    ],
+)
+async def test_tls_verifies_certificate_and_host(
+    tmp_path: Path, nursery: trio.Nursery, name: str, hours: int, trusted: bool, reason: str
+) -> None:
+    server, client = certificate(tmp_path, name, hours)
     with trio.fail_after(60):
         port = await nursery.start(serve_tls, server, idle)
-        with pytest.raises(VenueUnavailable, match="certificate verify failed"):
-            await connect(f"wss://127.0.0.1:{port}/ws", ssl_context=None if fault == "unknown authority" else client)
+        with pytest.raises(VenueUnavailable, match=f"certificate verify failed: .*{reason}"):
+            await connect(f"wss://127.0.0.1:{port}/ws", ssl_context=client if trusted else None)
 
 
 async def test_a_port_where_nobody_listens_is_unavailable() -> None:

@@ -266,3 +266,22 @@ def payloads(draw: st.DrawFn, tick: st.SearchStrategy[dict[str, Any]] | None = N
         separators=(space + "," + space, space + ":" + space),
     )
     return space + text + space
+
+
+@st.composite
+def written_quotes(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS) -> str:
+    """A bookTicker exactly as the venue writes it, in each of the forms that are known of it."""
+    event = draw(ticks(symbols, ("bookTicker",)))
+    times = {name: event[name] for name in "ET"}
+    if draw(st.booleans()):
+        order = ("e", "u", *draw(st.permutations("ET")), "s", "b", "B", "a", "A")
+    else:
+        order = ("e", "u", "s", "b", "B", "a", "A", *draw(st.permutations("TE")))
+    value: Any = {name: times.get(name, event[name]) for name in order}
+    if draw(st.booleans()):
+        value["st"] = 1
+        if draw(st.booleans()):
+            value["ps"] = event["s"]
+    if draw(st.booleans()):
+        value = {"stream": f"{event['s'].lower()}@bookTicker", "data": value}
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
