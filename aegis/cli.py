@@ -200,14 +200,12 @@ def bench(group: str, quick: bool, json_path: Path | None, file: Path | None, pe
     Exits with 1 where a row could not be measured; a missed target is a fact, not an error.
     """
     from aegis.research.bench import groups, table
-    from aegis.runtime import logs
-    from aegis.runtime.clock import SystemClock
     from aegis.surface.bench import render
 
-    logs.configure(lambda line: _say(line.decode().rstrip()), level="warning", wall_ns=SystemClock().wall_ns)
     peers = table.read_peers(peers_path) if peers_path else ()
     effort = table.QUICK if quick else table.FULL
     names = GROUPS if group == "all" else (group,)
+    groups.prepare(_say)
     report = groups.measure(names, table.Bench(effort=effort, say=_say, file=file), peers)
     click.echo(render(report))
     if json_path is not None:

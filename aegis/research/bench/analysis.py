@@ -136,6 +136,7 @@ class _Burst:
     calls: int
     bars: float
     warm: int
+    quarantined: bool
 
 
 def _closing(bench: Bench) -> Iterator[Row]:
@@ -145,6 +146,8 @@ def _closing(bench: Bench) -> Iterator[Row]:
     doubt = ""
     if few < _LEAST_SHARE * _SYMBOLS or warm < _SYMBOLS:
         doubt = f"only {few:.0f} bars closed at a time, {warm} of {_SYMBOLS} symbols were warm"
+    if any(burst.quarantined for burst in found):
+        doubt = "the strategy was quarantined: three of its calls took more than 5 ms of processor time"
     yield median_row(
         "analysis", "loop lateness p99 while 300 bars close", [one.late_ms for one in found], target=5.0, unit="ms",
         better="less", invalid=doubt, note="within the time from the boundary to the last strategy call",
@@ -188,6 +191,7 @@ async def _burst(stage: Stage, closings: _Closings, seconds: float) -> _Burst:
         calls=round((closings.calls - calls) / max(1, len(windows))),
         bars=(stage.machine.bars - bars) / max(1, int(seconds)),
         warm=int(stage.machine.decision.contexts.warm.sum()),
+        quarantined=stage.machine.decision.quarantined,
     )
 
 

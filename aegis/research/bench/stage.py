@@ -1,8 +1,8 @@
 """The engine's own market side in this process: sockets, table, conflation, analysis, strategy; no account, no orders.
 
 What `app.py` builds for a run, less the account: `MarketFeed` tasks on real sockets, `Machine`, `Service` with its
-lanes and worker threads, `Warmup` with a history made up here, the lateness probe. Every signal ends in a denial,
-because nobody gives the account a wallet.
+lanes and worker threads, `Warmup` with a history made up here, the lateness probe, a heap that is frozen. Every signal
+ends in a denial, because nobody gives the account a wallet.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
+from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Histogram, Metrics, probe_lateness
 from aegis.runtime.supervise import ConnectionBudget
 from aegis.signals.timeframes import parse_timeframe
@@ -154,6 +155,7 @@ async def open_stage(
                 ssl_context=ssl_context,
             )  # fmt: skip
             nursery.start_soon(feed.run)
+        settle_garbage()
         yield Stage(machine=machine, service=service, metrics=metrics, late_ns=late_ns)
         nursery.cancel_scope.cancel(reason="the bench has seen enough")
 
