@@ -39,6 +39,7 @@ class EngineProcess:
     out: bytearray = attrs.field(factory=bytearray)
     begun_s: float = attrs.field(factory=trio.current_time)
     _drained: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _heard: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def said(self, text: str, within_s: float) -> float:
         """Seconds from the start to the first line that is `text`. Raises Unmeasured."""
@@ -48,9 +49,12 @@ class EngineProcess:
                     if line == text:
                         return at_s - self.begun_s
                 await trio.sleep(_POLL_S)
-        last = self.lines[-1][1] if self.lines else "nothing"
-        ended = "" if self.process.returncode is None else f", ended with {self.process.returncode}"
-        raise Unmeasured(f"the engine did not say {text!r} within {within_s:g} s{ended}; it last said: {last}")
+        code = self.process.returncode
+        if code is None:
+            raise Unmeasured(f"the engine did not say {text!r} within {within_s:g} s; it last said: {self._last()}")
+        with trio.move_on_after(_GRACE_S):
+            await self._heard.wait()
+        raise Unmeasured(f"the engine ended with {code} before it said {text!r}; it last said: {self._last()}")
 
     def rss_bytes(self) -> int:
         """Resident memory of the engine alone, without its exchange. Raises Unmeasured once it has ended."""
@@ -78,8 +82,10 @@ class EngineProcess:
         try:
             return json.loads(self.out)
         except ValueError:
-            last = self.lines[-1][1] if self.lines else "nothing"
-            raise Unmeasured(f"no summary: exit code {self.process.returncode}, {last}") from None
+            raise Unmeasured(f"no summary: exit code {self.process.returncode}, {self._last()}") from None
+
+    def _last(self) -> str:
+        return self.lines[-1][1] if self.lines else "nothing"
 
     async def _read_out(self, stream: trio.abc.ReceiveStream) -> None:
         async for data in stream:
@@ -91,6 +97,7 @@ class EngineProcess:
         async for data in stream:
             *whole, rest = (rest + data).split(b"\n")
             self.lines.extend((trio.current_time(), line.decode("utf-8", "replace")) for line in whole)
+        self._heard.set()
 
 
 @asynccontextmanager
