@@ -13,7 +13,7 @@ import trio
 
 from aegis.kernels.market import AGG_TRADE, counts, new_table
 from aegis.kernels.wire import NEED_MORE
-from aegis.research.bench import analysis, firehose, lanes, made_recording, memory, replay, stage, start, wire
+from aegis.research.bench import analysis, encoder, firehose, lanes, made_recording, memory, replay, stage, start, wire
 from aegis.research.bench.firehose import Tally, open_source
 from aegis.research.bench.process import Unmeasured, start_engine
 from aegis.research.bench.table import Bench, Effort, Row, Verdict
@@ -55,6 +55,7 @@ def test_analysis_closes_bars_and_carries_a_feed(monkeypatch: pytest.MonkeyPatch
     short = analysis._config("1s", "5s")
     monkeypatch.setattr(analysis, "_config", lambda *_, **__: short)
     monkeypatch.setattr(analysis, "_SYMBOLS", 12)
+    monkeypatch.setattr(analysis, "_SETTLE_S", 0.1)
     monkeypatch.setattr(analysis, "_FULL_RATE", 2_000)
     rows = named(analysis.measure(TINY))
     assert len(rows) == 4
@@ -75,7 +76,8 @@ def test_wire_applies_what_comes_plain_in_a_burst_and_over_tls(monkeypatch: pyte
     assert all(row.figure for row in rows.values())
 
 
-def test_the_encoders_rows_are_of_the_wire() -> None:
+def test_the_encoders_rows_are_of_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_SETTLE_S", 0.1)
     rows = named(wire.encoder_rows(TINY))
     assert {row.group for row in rows.values()} == {"wire"}
     assert all(row.figure for row in rows.values())
@@ -174,11 +176,9 @@ def test_replay_measures_kernels_and_the_whole_engine(monkeypatch: pytest.Monkey
         assert float(rows[name].detail["bars"]) > 0
 
 
-def test_a_file_that_is_no_recording_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "strange"
-    path.write_text("strange")
-    with pytest.raises(Unmeasured, match="line 1: not"):
-        replay._replay(path)
+def test_a_replay_that_fails_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Unmeasured, match=r"a replay ended with 78: aegis: .*no such file"):
+        replay._replay(tmp_path / "nosuch")
 
 
 def test_a_made_recording_holds_what_the_market_published(tmp_path: Path) -> None:

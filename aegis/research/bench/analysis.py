@@ -33,7 +33,7 @@ _CYCLE_MS = 100
 _START_MS = 1_790_000_040_000
 _FULL_RATE, _CALM_RATE = 1_000_000, 20_000
 _LOAD_S, _BARS_S = 10.0, 20.0
-_WARM_S = 90.0
+_WARM_S, _SETTLE_S = 90.0, 1.0
 _PROBE_S = 0.001
 _LEAST_SHARE = 0.98
 
@@ -162,7 +162,7 @@ def _closing(bench: Bench) -> Iterator[Row]:
 async def _closing_run(bench: Bench) -> list[_Burst]:
     """Bars of one second, so that every second all of them close; one stage, several windows."""
     clock, config, closings = SystemClock(), _config(base="1s", structure="5s"), _Closings()
-    seconds = bench.effort.seconds(_BARS_S, 3.0)
+    seconds = bench.effort.seconds(_BARS_S, 2.0)
     found = []
     async with open_source(symbols=_SYMBOLS, rate=_CALM_RATE) as source:
         shards = [mixed_shard(source)]
@@ -203,7 +203,7 @@ async def _until_warm(stage: Stage, source: Source) -> None:
     if waiting.cancelled_caught:
         warm = int(stage.machine.decision.contexts.warm.sum())
         raise Unmeasured(f"only {warm} of {len(source.listings)} symbols were warm after {_WARM_S:g} s")
-    await trio.sleep(1.0)  # what the histories have left standing has been asked for
+    await trio.sleep(_SETTLE_S)  # what the histories have left standing has been asked for
 
 
 async def _probe(late: list[tuple[float, float]]) -> None:
@@ -239,7 +239,7 @@ async def _loaded_run(bench: Bench) -> list[tuple[float, float]]:
             late_ns, begin_s, before = Histogram(), trio.current_time(), Tally.of(stage.machine)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(probe_lateness, late_ns)
-                await trio.sleep(bench.effort.seconds(_LOAD_S, 2.0))
+                await trio.sleep(bench.effort.seconds(_LOAD_S, 0.5))
                 nursery.cancel_scope.cancel(reason="measured")
             rate = Tally.of(stage.machine).since(before).applied / (trio.current_time() - begin_s)
             found.append((late_ns.percentile(99) / 1e6, rate))
