@@ -28,7 +28,7 @@ from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
 from aegis.engine.machine import Machine
-from aegis.engine.observe import Observer
+from aegis.engine.observe import Observer, ticks
 from aegis.engine.readmodel import follow
 from aegis.engine.recovery import Recovered, collect
 from aegis.engine.session import Access, Session, session_shards
@@ -329,7 +329,7 @@ async def _trade(
         settle_garbage()
         garbage.install()
 
-    _look_on(root, session.observer, state)
+    _look_on(root, session.observer, state, say)
     if options.seconds is not None:
         root.start_soon(_stop_after, options.seconds, lifecycle)
     state.begun = True
@@ -350,11 +350,13 @@ def _bars(config: Config, access: Access, state: _State) -> BarStore:
     return BarStore(state.directory / "bars", "sim" if config.mode == "sim" else access.endpoints.rest)
 
 
-def _look_on(root: trio.Nursery, observer: Observer, state: _State) -> None:
+def _look_on(root: trio.Nursery, observer: Observer, state: _State, say: Say) -> None:
     """Start what people look at: status file, read model, live view."""
     root.start_soon(_publish, observer, state.directory / "status.json")
     root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
     root.start_soon(view.show, observer.snapshot)
+    if not sys.stderr.isatty():  # there the view shows it
+        root.start_soon(_tell_first_tick, observer, say)
 
 
 def fill_model(config: Config) -> str:
@@ -384,6 +386,13 @@ async def _agree(machine: Machine, ledger: ReadLedger) -> tuple[str, ...]:
             if found:
                 await trio.sleep(0.1)
     return found
+
+
+async def _tell_first_tick(observer: Observer, say: Say) -> None:
+    """The moment at which a start is over for whoever waits for it."""
+    while not ticks(observer.machine):  # noqa: ASYNC110 - the feed rings no bell for anybody
+        await trio.sleep(0.01)
+    say("first tick")
 
 
 async def _publish(observer: Observer, path: Path) -> None:

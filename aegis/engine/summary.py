@@ -70,6 +70,7 @@ def summarize(
         "latency": {
             name: f"{p50:.3f} / {p99:.3f} ms (p50 / p99)" for name, (p50, p99) in observer.latency_ms().items()
         },
+        **_garbage(observer),
         "model": {"fills": fill_model},
     }
     found = () if differences is None else differences
@@ -80,6 +81,16 @@ def summarize(
         failure=failure,
         ledger="none" if differences is None else "differs" if found else "agrees",
     )
+
+
+def _garbage(observer: Observer) -> dict[str, dict[str, Any]]:
+    """The section on garbage collection since the warm-up, where it was watched."""
+    numbers = observer.metrics.snapshot()
+    if "gc.full_collections" not in numbers:
+        return {}
+    count, p99, longest = (numbers[f"gc.pause_ns.{part}"] for part in ("count", "p99", "max"))
+    pauses = f"{count:,.0f}, {p99 / 1e6:.3f} ms p99, {longest / 1e6:.3f} ms max"
+    return {"garbage": {"full_collections": int(numbers["gc.full_collections"]), "pauses": pauses}}
 
 
 def _market(machine: Machine) -> dict[str, Any]:

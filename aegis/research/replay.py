@@ -24,7 +24,7 @@ from aegis.engine.journal import Journal
 from aegis.engine.summary import Summary
 from aegis.research.frames_run import FramesRun
 from aegis.research.replay_inputs import compare, replay_inputs
-from aegis.runtime.clock import run_virtual
+from aegis.runtime.clock import SystemClock, run_virtual
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.warm import warm
 
@@ -54,6 +54,8 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary
             raise ConfigError(f"{path}: no such file or directory")
     trio.run(_warm, say)
     settle_garbage()
+    clock = SystemClock()
+    begin_ns = clock.monotonic_ns()
     with tempfile.TemporaryDirectory(prefix="aegis-replay-") as scratch:
         journal = Path(scratch) / "replay.journal"
         if any(path.is_dir() for path in paths):
@@ -62,13 +64,21 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary
             summary = replay_inputs(paths[0], journal, say=say)
         else:
             summary = _replay_frames(paths, options, journal, say)
-        sections = {**summary.sections, "digest": {"sha256": journal_format.digest(journal)}}
+        speed = _speed(summary, (clock.monotonic_ns() - begin_ns) / 1e9)
+        sections = {**summary.sections, "speed": speed, "digest": {"sha256": journal_format.digest(journal)}}
         differences = summary.differences
         if options.compare is not None:
             found = compare(journal_of(options.home, options.compare), journal)
             sections["compare"] = {"run": options.compare, "first_difference": found or "none"}
             differences = (*differences, f"decisions differ: {found}") if found else differences
     return attrs.evolve(summary, sections=sections, differences=differences)
+
+
+def _speed(summary: Summary, seconds: float) -> dict[str, float]:
+    """How long the data took once the kernels were there, beside how long it is."""
+    speed = {"seconds": round(seconds, 3)}
+    data_seconds = summary.sections["run"].get("data_seconds")
+    return speed if data_seconds is None else {**speed, "times_real_time": round(data_seconds / seconds, 1)}
 
 
 async def _warm(say: Say) -> None:

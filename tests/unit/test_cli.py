@@ -18,6 +18,8 @@ from aegis import config as configs
 from aegis.engine.summary import Summary
 from aegis.exchange.settings import ExchangeSettings
 from aegis.research import replay as replays
+from aegis.research.bench import GROUPS, groups, table
+from aegis.research.bench.table import Row
 from aegis.surface import reports
 
 CONFIG, VENUE, INTERNAL, FAILED = 78, 69, 70, 1
@@ -64,7 +66,7 @@ def options(one: click.Command) -> set[str]:
 def test_the_commands_and_their_common_options() -> None:
     found = commands()
     assert set(found) == {
-        "run", "replay", "exchange", "check", "universe", "status", "trades", "why", "journal export",
+        "run", "replay", "exchange", "bench", "check", "universe", "status", "trades", "why", "journal export",
     }  # fmt: skip
     for name in ("run", "replay", "universe", "status", "trades", "why"):
         assert "--json" in options(found[name])
@@ -297,3 +299,49 @@ def test_universe_prints_the_verdict_on_every_symbol(
     assert (code, err) == (0, "")
     assert json.loads(out) == [] if flags else "0 in, 0 out" in out
     assert seen == [configs.load("testnet")]
+
+
+# -- bench -------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def benched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the bench was asked for; its answer is the second element's rows."""
+    seen: list[Any] = [None, [Row(group="wire", name="ticks", target=2.0, figure=1.0, unit="ticks/s")]]
+
+    def measure(names: Any, bench: table.Bench, peers: Any) -> table.Report:
+        seen[0] = tuple(names), bench, peers
+        return table.Report(conditions=table.Conditions.read(0.0), rows=tuple(seen[1]), peers=peers)
+
+    monkeypatch.setattr(groups, "measure", measure)
+    monkeypatch.setattr(groups, "prepare", lambda say: seen.append("prepared"))
+    return seen
+
+
+def test_bench_measures_everything_unless_told_what(command: Any, benched: list[Any]) -> None:
+    code, out, _ = command("bench")
+    assert (code, "MISSED" in out, benched[2:]) == (0, True, ["prepared"])
+    assert benched[0] == (GROUPS, table.Bench(effort=table.FULL, say=cli._say), ())
+    command("bench", "wire", "--quick")
+    assert benched[0][:2] == (("wire",), table.Bench(effort=table.QUICK, say=cli._say))
+
+
+def test_bench_writes_json_and_shows_peers(command: Any, benched: list[Any], tmp_path: Path) -> None:
+    peers, recording, target = tmp_path / "peers.json", tmp_path / "rec.gz", tmp_path / "out.json"
+    peers.write_text('[{"peer":"p","what":"w","unit":"ticks/s","median":0.25,"ours":"ticks"}]')
+    recording.touch()
+    words = ("--json", str(target), "--peers", str(peers), "--file", str(recording))
+    code, out, _ = command("bench", "all", *words)
+    assert (code, "4.00x" in out) == (0, True)
+    assert benched[0][1].file == recording
+    assert json.loads(target.read_bytes())["peers"][0]["ratio"] == 4.0
+
+
+def test_bench_fails_where_a_row_means_nothing(command: Any, benched: list[Any]) -> None:
+    benched[1] = [table.invalid("wire", "ticks", "the feeder died")]
+    code, out, _ = command("bench", "wire")
+    assert (code, "the feeder died" in out) == (FAILED, True)
+
+
+@pytest.mark.parametrize("words", ["bench nothing", "bench --file nosuch.gz", "bench --peers nosuch.json"])
+def test_a_bench_of_nothing_is_a_usage_error(words: str, command: Any, benched: list[Any]) -> None:
+    assert command(*words.split())[0] == 2
+    assert benched[0] is None

@@ -11,6 +11,7 @@ import pytest
 from aegis.core.values import AlgoType
 from aegis.engine.observe import Observer, iso, money
 from aegis.engine.summary import Summary, summarize
+from aegis.runtime.garbage import GarbageWatch
 from aegis.runtime.metrics import Metrics
 from aegis.surface.summary import render
 from tests.support.core_cases import D
@@ -151,3 +152,13 @@ def test_rates_are_over_the_time_between_two_looks() -> None:
 def test_times_and_money_for_people() -> None:
     assert iso(START_MS * 10**6 + 5_000_000) == "2023-11-14T22:13:20.005Z"
     assert (money(D("1234567.005")), money(D("-0.5"))) == ("1,234,567.00", "-0.50")
+
+
+def test_garbage_is_told_where_it_was_watched() -> None:
+    metrics = Metrics()
+    assert "garbage" not in told(Rig.make(active=False), metrics=metrics).data()
+    watch = GarbageWatch(metrics, lambda: 0)
+    watch.full.add(2)
+    watch.pause_ns.record(1_500_000)
+    section = told(Rig.make(active=False), metrics=metrics).data()["garbage"]
+    assert section == {"full_collections": 2, "pauses": "1, 1.500 ms p99, 1.500 ms max"}
