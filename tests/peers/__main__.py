@@ -54,11 +54,12 @@ class Found:
 
     def data(self) -> dict[str, Any]:
         """For `aegis bench --peers`, and what else there is to know."""
-        median = statistics.median
+        rate = statistics.median(self.theirs)
         return {
-            "peer": self.plan.peer, "what": self.plan.what, "unit": "ticks/s", "median": median(self.theirs),
-            "ours": self.plan.row, "samples": self.theirs, "versions": self.versions, "our_median": median(self.ours),
-            "our_samples": self.ours, "ratio": self.ratio, "target_ratio": self.plan.target,
+            "peer": self.plan.peer, "what": self.plan.what, "unit": self.plan.unit,
+            "median": 1e6 / rate if self.plan.unit == "us/tick" else rate, "ours": self.plan.row,
+            "ticks_per_cpu_s": self.theirs, "our_ticks_per_cpu_s": self.ours, "ratio": self.ratio,
+            "target_ratio": self.plan.target, "versions": self.versions,
         }  # fmt: skip
 
 

@@ -25,7 +25,8 @@ class Plan:
         script: what runs in its environment, given the feed and the seconds.
         what: the work that is measured.
         task: the same work of ours, a name in `ours.py`.
-        row: the row of `aegis bench` that measures that work at length.
+        row: the row of `aegis bench` that measures that work at length, on the whole engine.
+        unit: of that row: us/tick or frames/s.
         target: how many times as fast we want to be.
     """
 
@@ -36,9 +37,10 @@ class Plan:
     task: str
     row: str
     target: float
+    unit: str = "us/tick"
 
 
-_WIRE = "bookTicker of 300 symbols"
+_WIRE = "wire, bookTicker, CPU of a tick"
 
 PLANS = (
     Plan(
@@ -59,6 +61,7 @@ PLANS = (
     ),
     Plan(
         peer="nautilus", script="peer_nautilus.py", what="backtest, strategy does nothing",
-        feed=Feed.FILE, task="replay", row="full engine on 300 generated symbols", target=5,
+        feed=Feed.FILE, task="replay", row="replay, full engine on 300 generated symbols",
+        target=5, unit="frames/s",
     ),
 )  # fmt: skip
