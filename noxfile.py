@@ -32,6 +32,7 @@ KERNEL_TESTS = (
     "tests/property/test_smc_causality.py",
     "tests/property/test_wire_decoding.py",
 )
+WARM = ("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
 THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}
@@ -78,7 +79,7 @@ def tests(session: nox.Session) -> None:
     environment = {"COVERAGE_FILE": os.path.join(session.create_tmp(), "coverage")}
     session.run("coverage", "erase", env=environment)
     # compiled once, before several processes would compile the same kernels at the same time
-    session.run("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
+    session.run(*WARM)
     session.run("coverage", "run", "-m", "pytest", "tests", env=environment)
     # the tracer cannot see into compiled code: the kernels' tests run once more without the compiler
     session.run("coverage", "run", "-m", "pytest", "-q", *KERNEL_TESTS, env=environment | INTERPRETED)
@@ -110,6 +111,7 @@ def peers(session: nox.Session) -> None:
     for name in PEERS:
         python, why_not = _peer(session, name)
         arguments += ["--absent", f"{name}={why_not}"] if why_not else ["--peer", f"{name}={python}"]
+    session.run(*WARM)  # no deadline of a measurement shall pass while it compiles
     session.run("python", "-m", "tests.peers", *arguments, *session.posargs)
 
 
