@@ -126,7 +126,7 @@ def _peer(session: nox.Session, name: str) -> tuple[str, str]:
     except nox.command.CommandFailed:
         return "", f"needs Python {' or '.join(versions)}, and there is none here"
     try:
-        session.run(python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", *requirements, external=True)
+        session.run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements, external=True)
     except nox.command.CommandFailed:
         return "", f"pip could not install {' '.join(requirements)}: its words are above"
     return python, ""

@@ -21,27 +21,25 @@ class Meter:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.count = 0
-        self._cpu = self._wall = 0.0
+        self.cpu_s = 0.0
+        self._begun_s = 0.0
 
     def start(self) -> None:
         """From now on it counts."""
-        self._cpu, self._wall = time.process_time(), time.perf_counter()
+        self._begun_s = time.process_time()
 
     def over(self, count: int) -> bool:
         """`count` more messages are done; whether the time is over."""
+        self.add(count, cpu_s=time.process_time() - self._begun_s - self.cpu_s)
+        return self.cpu_s >= self.seconds
+
+    def add(self, count: int, *, cpu_s: float) -> None:
+        """`count` more messages took `cpu_s` of CPU time."""
         self.count += count
-        return time.process_time() - self._cpu >= self.seconds
+        self.cpu_s += cpu_s
 
-    def elapsed(self) -> tuple[float, float]:
-        """CPU and wall seconds since the start."""
-        return time.process_time() - self._cpu, time.perf_counter() - self._wall
-
-    def report(self, *packages: str, less: tuple[float, float] = (0.0, 0.0), **extra: object) -> None:
-        """Print the result of the run as one JSON line, with the versions of `packages`.
-
-        `less` is what the clocks show and the work did not take, CPU and wall seconds.
-        """
-        cpu, wall = self.elapsed()
+    def report(self, *packages: str, **extra: object) -> None:
+        """Print the result of the run as one JSON line, with the versions of `packages`."""
         versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
-        found = {"count": self.count, "cpu_s": cpu - less[0], "wall_s": wall - less[1], "versions": versions}
+        found = {"count": self.count, "cpu_s": self.cpu_s, "versions": versions}
         sys.stdout.write(json.dumps(found | extra) + "\n")

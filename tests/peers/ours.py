@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,7 +16,6 @@ import trio
 from aegis.kernels import wire as wire_kernels
 from aegis.kernels.market import AGG_TRADE, COUNTERS, Table, batch_buffer, new_table, take_batch
 from aegis.kernels.wire import frame
-from aegis.research.replay import ReplayOptions, replay
 from aegis.runtime.warm import warm
 from aegis.venue.inbox import RECEIVE_BYTES, Inbox
 from aegis.venue.market_socket import MarketSocket, connect
@@ -103,28 +105,26 @@ def scan(path: Path, meter: Meter) -> None:
 
 
 def replay_file(path: Path, meter: Meter) -> None:
-    """The whole engine, with its exchange: a replay of the file less a replay of its head, so without the start."""
+    """The whole engine, with its exchange: `aegis replay` of the file less one of its head, so without the start."""
     lines = path.read_bytes().splitlines(keepends=True)
+    head = lines[: len(lines) // HEAD]
     with tempfile.TemporaryDirectory() as scratch:
-        head = Path(scratch) / "head"
-        head.write_bytes(b"".join(lines[: len(lines) // HEAD]))
-        _replay(head)  # compiles, and fills every cache
-        meter.start()
-        _replay(head)
-        head_s = meter.elapsed()
-        meter.start()
-        seen = _replay(path)
-    meter.over(seen - len(lines) // HEAD)
-    meter.report(*PACKAGES, less=head_s, applied=seen / len(lines))
+        short = Path(scratch) / "head"
+        short.write_bytes(b"".join(head))
+        less = _replay_cpu_s(short, len(head))
+    meter.add(len(lines) - len(head), cpu_s=_replay_cpu_s(path, len(lines)) - less)
+    meter.report(*PACKAGES, applied=1.0)
 
 
-def _replay(path: Path) -> int:
-    """Replays it; returns the quotes that the engine has seen."""
-    summary = replay([str(path)], ReplayOptions(base_bar=BASE_BAR), say=lambda _: None)
-    market = summary.sections["market"]
-    assert summary.ok
-    assert market["lost"] == market["malformed"] == 0
-    return int(summary.sections["lines"]["bookTicker"])
+def _replay_cpu_s(path: Path, lines: int) -> float:
+    """CPU seconds of a replay that has used every line."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = (sys.executable, "-m", "aegis", "replay", str(path), "--base-bar", BASE_BAR, "--json")
+    summary = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert summary["lines"]["bookTicker"] == lines
+    assert summary["market"]["lost"] == summary["market"]["malformed"] == 0
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":
