@@ -21,7 +21,7 @@ async def nothing(tick: Ticker, received_s: float) -> None:
 
 
 async def main(messages: list[str], meter: Meter) -> None:
-    names = {text.split("@", 1)[0].rpartition('"')[2].upper() for text in messages[:STRIDE]}
+    names = {text.split("@", 1)[0].rpartition('"')[2].upper() for text in messages}
     # what it would fetch from the venue
     Symbols.set(BINANCE_FUTURES, {f"{name.removesuffix('USDT')}-USDT-PERP": name for name in names}, {})
     feed = BinanceFutures(callbacks={TICKER: nothing})
