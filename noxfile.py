@@ -38,11 +38,23 @@ KERNEL_TESTS = (
 )
 #: As many processes as cores, each taking what the other has not begun.
 PARALLEL = ("-n", "auto", "--dist", "worksteal")
+WARM = ("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
 THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}
 #: Of the same replay, by Python.
 DIGESTS: dict[object, str] = {}
+
+VIRTUALENV = "virtualenv==21.15.8"
+#: What `peers` measures beside ours: the Pythons it runs on, best first (none: the session's own), and exact versions.
+PEERS = {
+    "trio-websocket": ((), ("trio-websocket==0.12.2", "trio==0.35.0", "msgspec==0.22.0")),
+    "websockets": ((), ("websockets==17.4", "uvloop==0.23.0", "msgspec==0.22.0")),
+    "picows": ((), ("picows==2.3.1",)),
+    # the last version under a permissive licence: later ones are AGPL
+    "cryptofeed": (("3.13", "3.12"), ("cryptofeed==2.5.0",)),
+    "nautilus": (("3.13", "3.12"), ("nautilus_trader==1.231.0",)),
+}
 
 
 def _install(session: nox.Session, *dependencies: str) -> None:
@@ -75,7 +87,7 @@ def tests(session: nox.Session) -> None:
     environment = {"COVERAGE_FILE": os.path.join(session.create_tmp(), "coverage")}
     session.run("coverage", "erase", env=environment)
     # compiled once, before several processes would compile the same kernels at the same time
-    session.run("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
+    session.run(*WARM)
     session.run("coverage", "run", "-m", "pytest", *PARALLEL, "tests", env=environment)
     # the tracer cannot see into compiled code: the kernels' tests run once more without the compiler
     session.run("coverage", "run", "-m", "pytest", "-q", *PARALLEL, *KERNEL_TESTS, env=environment | INTERPRETED)
@@ -105,3 +117,32 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or FAULT_TESTS), env=THOROUGH)
     if not session.posargs:
         session.run("python", "-m", "pytest", *WIRE_TESTS, env=THOROUGH | {"NUMBA_BOUNDSCHECK": "1"})
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Other people's clients, decoders and backtest beside ours, each pinned and in an environment of its own."""
+    _install(session, VIRTUALENV)
+    arguments = []
+    for name in PEERS:
+        python, why_not = _peer(session, name)
+        arguments += ["--absent", f"{name}={why_not}"] if why_not else ["--peer", f"{name}={python}"]
+    session.run(*WARM)  # no deadline of a measurement shall pass while it compiles
+    session.run("python", "-m", "tests.peers", *arguments, *session.posargs)
+
+
+def _peer(session: nox.Session, name: str) -> tuple[str, str]:
+    """The Python of the environment that holds this peer, or why there is none."""
+    versions, requirements = PEERS[name]
+    place = os.path.join(session.create_tmp(), name)
+    python = os.path.join(place, "bin", "python")
+    wanted = [argument for version in versions for argument in ("--python", version)]
+    try:
+        session.run("virtualenv", "--quiet", *wanted, place, silent=True)
+    except nox.command.CommandFailed:
+        return "", f"needs Python {' or '.join(versions)}, and there is none here"
+    try:
+        session.run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements, external=True)
+    except nox.command.CommandFailed:
+        return "", f"pip could not install {' '.join(requirements)}: its words are above"
+    return python, ""

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 
 from aegis.config import Config, decision_hash, dump, load
@@ -28,7 +27,7 @@ from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market
 from aegis.engine.machine import Machine
-from aegis.engine.observe import Observer, ticks
+from aegis.engine.observe import Observer
 from aegis.engine.readmodel import follow
 from aegis.engine.recovery import Recovered, collect
 from aegis.engine.session import Access, Session, session_shards
@@ -50,7 +49,7 @@ from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
 from aegis.runtime.warm import WarmProgress, warm
-from aegis.surface import view
+from aegis.surface import status, view
 from aegis.venue.credentials import read_signer
 from aegis.venue.endpoints import DEMO, LIVE, Endpoints, simulated
 from aegis.venue.http import HttpxPort
@@ -352,11 +351,11 @@ def _bars(config: Config, access: Access, state: _State) -> BarStore:
 
 def _look_on(root: trio.Nursery, observer: Observer, state: _State, say: Say) -> None:
     """Start what people look at: status file, read model, live view."""
-    root.start_soon(_publish, observer, state.directory / "status.json")
+    root.start_soon(status.publish, observer, state.directory / "status.json")
     root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
     root.start_soon(view.show, observer.snapshot)
     if not sys.stderr.isatty():  # there the view shows it
-        root.start_soon(_tell_first_tick, observer, say)
+        root.start_soon(status.tell_first_tick, observer, say)
 
 
 def fill_model(config: Config) -> str:
@@ -386,24 +385,3 @@ async def _agree(machine: Machine, ledger: ReadLedger) -> tuple[str, ...]:
             if found:
                 await trio.sleep(0.1)
     return found
-
-
-async def _tell_first_tick(observer: Observer, say: Say) -> None:
-    """The moment at which a start is over for whoever waits for it."""
-    while not ticks(observer.machine):  # noqa: ASYNC110 - the feed rings no bell for anybody
-        await trio.sleep(0.01)
-    say("first tick")
-
-
-async def _publish(observer: Observer, path: Path) -> None:
-    """Keep the status file fresh for `aegis status`; the disk is touched on a thread."""
-    while True:
-        data = msgspec.json.encode(observer.snapshot())
-        await trio.to_thread.run_sync(_replace, path, data)
-        await trio.sleep(1.0)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(data)
-    fresh.replace(path)

@@ -31,7 +31,7 @@ from aegis.engine.warmup import Warmup
 from aegis.exchange.listing import Listing, exchange_info
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
-from aegis.runtime.clock import SystemClock
+from aegis.runtime.clock import SystemClock, seeded_random
 from aegis.runtime.cpu import Cpu
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Histogram, Metrics, probe_lateness
@@ -152,7 +152,7 @@ async def open_stage(
             feed = MarketFeed(
                 shard=shard, machine=machine, config=config.feed, budget=budget, venue_ns=clock.venue_ns,
                 monotonic_ns=clock.monotonic_ns, pump=service.fast.pump, read_ns=MarketFeed.histogram(metrics),
-                ssl_context=ssl_context,
+                jitter=seeded_random(config.seed, "rotation", str(shard.number)), ssl_context=ssl_context,
             )  # fmt: skip
             nursery.start_soon(feed.run)
         settle_garbage()
