@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
 from aegis.engine.decision import Decision
-from aegis.engine.inputs import InputKind, Tap, encode_command, encode_outcome, encode_seed
+from aegis.engine.inputs import InputKind, NoTap, Tap, encode_command, encode_outcome, encode_seed
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import EVENT, HIT
+from aegis.kernels.lines import DONE, HITS_FULL, ROWS_FULL, SLOW, Chunk, apply_lines
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
 from aegis.kernels.state import Records
@@ -121,6 +123,48 @@ class Machine:
                     self._strict(message.payload, now_ns)
                 elif message is not None:
                     answers.append(message)
+
+    def lines(
+        self, number: int, chunk: Chunk, start: int, until_ns: int, at: Callable[[int], None], most: int | None = None
+    ) -> int:
+        """Frames of a bare recording, each received at its own time: from `start` on those before `until_ns`.
+
+        It ends early, behind a line at which something was decided. `at(now_ns)` is told the time of such a line
+        before.
+
+        Returns:
+            The first line that was not taken.
+        """
+        channel = self.channels[number]
+        lines = chunk.lines if most is None else chunk.lines[: start + most]
+        while start < len(lines):
+            status, behind, depths = map(int, apply_lines(chunk.data, lines, start, until_ns, self.table))
+            self.other_messages["Depth"] += depths
+            if behind > start:
+                channel.recv_ns = int(lines["now_ns"][behind - 1])
+            if type(self.tap) is not NoTap:
+                self._show(number, chunk.data, lines[start:behind])
+            start = behind
+            if status == DONE:
+                break
+            if status == ROWS_FULL:
+                self._take_batch()
+                continue
+            line = lines[start if status == HITS_FULL else start - 1]
+            now_ns = int(line["now_ns"])
+            at(now_ns)
+            if status == SLOW:
+                self._strict(bytes(chunk.data[line["start"] : line["end"]]), now_ns)
+            else:
+                self.on_hits(now_ns)
+            break
+        return start
+
+    def _show(self, number: int, data: npt.NDArray[np.uint8], lines: npt.NDArray[np.void]) -> None:
+        """Lines that were taken, to the tap, each as the read that it stands for."""
+        for line in lines:
+            read = wire.frame(bytes(data[line["start"] : line["end"]]))
+            self.tap.record(InputKind.READ, int(line["now_ns"]), number, read)
 
     def _strict(self, payload: bytes, now_ns: int) -> None:
         """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
@@ -231,7 +275,7 @@ class Machine:
         heard_ms = min(tables.trade_clock_ms(self.table), now_ns // _NS_PER_MS)
         watermark_ms = max(heard_ms - self._lateness_ms, 0)
         tables.close_before(self.table, watermark_ms // self._base_ms * self._base_ms)
-        rows = np.concatenate(self._rows) if self._rows else no_rows()
+        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows) if self._rows else no_rows()
         job = Job(rows=rows, watermark_ms=watermark_ms, lives=tuple(self._lives), seeds=tuple(self._seeds))
         if self._again is not None:
             job, self._again = merge(self._again, job), None
