@@ -117,6 +117,8 @@ class Decision:
     def on_bars(self, bars: Records, front: State, now_ns: int) -> None:
         """A batch has been analysed; `front` is the state after it."""
         np.not_equal(front.symbols["warm"], 0, out=self.contexts.warm)
+        if not len(bars):
+            return
         for name in BAR.names or ():  # column by column: padding between them is no fact
             self._bars_seen.update(np.ascontiguousarray(bars[name]).tobytes())
         base = bars[bars["timeframe"] == 0]

@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
-import attrs
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
 from aegis.engine.channel import Channel, repeated
+from aegis.engine.continuity import Continuity
 from aegis.engine.decision import Decision
-from aegis.engine.holes import MOST_TRADES, Holes
+from aegis.engine.holes import Holes
 from aegis.engine.inputs import (
     ConnectionChange,
     InputKind,
+    NoTap,
     Tap,
     encode_command,
     encode_connection,
@@ -33,6 +35,7 @@ from aegis.engine.inputs import (
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import EVENT, HIT
+from aegis.kernels.lines import DONE, HITS_FULL, ROWS_FULL, SLOW, Chunk, apply_lines
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
 from aegis.kernels.state import Records
@@ -80,8 +83,11 @@ class Machine:
         self.channels = tuple(channels)
         self.tap = tap
         self.on_reseed = on_reseed
-        self.on_mend = on_mend
         self.holes = Holes(table, base_ms, mend_wait_ns)
+        self.continuity = Continuity(
+            table=table, channels=self.channels, holes=self.holes, on_mend=on_mend,
+            go_live=self._go_live, on_cold=decision.on_cold, warm=lambda symbol: bool(decision.contexts.warm[symbol]),
+        )  # fmt: skip
         self.on_hits: Callable[[int], None] = self.decide_hits
         self.on_broken: Callable[[InvariantBroken], None] = self._raise
         self._base_ms = base_ms
@@ -94,7 +100,6 @@ class Machine:
         self._seeds: list[Seed] = []
         self._again: Job | None = None
         self._slices: deque[tuple[int, Records]] = deque()
-        self._cut: dict[int, int] = {}
         self._watermark_ms = 0
         self.other_messages: Counter[str] = Counter()
         self.takeovers = 0
@@ -138,6 +143,48 @@ class Machine:
                 elif message is not None:
                     answers.append(message)
 
+    def lines(
+        self, number: int, chunk: Chunk, start: int, until_ns: int, at: Callable[[int], None], most: int | None = None
+    ) -> int:
+        """Frames of a bare recording, each received at its own time: from `start` on those before `until_ns`.
+
+        It ends early, behind a line at which something was decided. `at(now_ns)` is told the time of such a line
+        before.
+
+        Returns:
+            The first line that was not taken.
+        """
+        channel = self.channels[number]
+        lines = chunk.lines if most is None else chunk.lines[: start + most]
+        while start < len(lines):
+            status, behind, depths = map(int, apply_lines(chunk.data, lines, start, until_ns, self.table))
+            self.other_messages["Depth"] += depths
+            if behind > start:
+                channel.recv_ns = int(lines["now_ns"][behind - 1])
+            if type(self.tap) is not NoTap:
+                self._show(number, chunk.data, lines[start:behind])
+            start = behind
+            if status == DONE:
+                break
+            if status == ROWS_FULL:
+                self._take_batch()
+                continue
+            line = lines[start if status == HITS_FULL else start - 1]
+            now_ns = int(line["now_ns"])
+            at(now_ns)
+            if status == SLOW:
+                self._strict(bytes(chunk.data[line["start"] : line["end"]]), now_ns)
+            else:
+                self.on_hits(now_ns)
+            break
+        return start
+
+    def _show(self, number: int, data: npt.NDArray[np.uint8], lines: npt.NDArray[np.void]) -> None:
+        """Lines that were taken, to the tap, each as the read that it stands for."""
+        for line in lines:
+            read = wire.frame(bytes(data[line["start"] : line["end"]]))
+            self.tap.record(InputKind.READ, int(line["now_ns"]), number, read)
+
     def _strict(self, payload: bytes, now_ns: int) -> None:
         """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
         outcomes = strict.decode(payload, self.table, now_ns)
@@ -178,40 +225,7 @@ class Machine:
         channel.recv_ns = now_ns
         if inbox is not None:
             channel.inbox = inbox
-        unwatch = tables.mark_gap if up else tables.suspend
-        for symbol in channel.symbols:
-            unwatch(self.table, symbol)
-        if channel.trades:
-            self._mend_holes(now_ns)  # what is known until here is no part of the cut
-            if up:
-                self._trades_are_back(channel, now_ns)
-            else:
-                self._trades_are_cut(channel, now_ns)
-        if up:
-            self._resume(channel.symbols)
-
-    def _trades_are_cut(self, channel: Channel, now_ns: int) -> None:
-        """From here on the trades of these symbols are missing; no bar closes before it is settled who misses some."""
-        for symbol in channel.symbols:
-            if symbol in self.holes.open:
-                self.holes.give_up(symbol)  # two cuts: it starts over when the socket is back
-            elif self._mendable(symbol):
-                self.holes.begin(symbol, int(self.table.symbols["last_id"][symbol]) + 1, -1, now_ns)
-
-    def _trades_are_back(self, channel: Channel, now_ns: int) -> None:
-        mending = [(symbol, self.holes.open[symbol].first) for symbol in channel.symbols if symbol in self.holes.open]
-        others = [symbol for symbol in channel.symbols if symbol not in self.holes.open]
-        if mending and self.on_mend is not None:
-            self.on_mend(mending)
-        # Their bars start over anyhow: the hole that the cut has left, up to the first trade to come, is known.
-        self._cut.update((symbol, int(self.table.symbols["last_id"][symbol]) + 1) for symbol in others)
-        if others:
-            self._go_live(others, now_ns)
-
-    def _mendable(self, symbol: int) -> bool:
-        """The symbol has whole bars that its missing trades would complete, and they can be fetched."""
-        whole = self.table.symbols["last_id"][symbol] >= 0 and self.decision.contexts.warm[symbol]
-        return self.on_mend is not None and bool(whole)
+        self.continuity.changed(channel, now_ns)
 
     def take_over(self, number: int, inbox: Inbox, held: int, now_ns: int) -> None:
         """Another connection goes on with the channel's streams; the first `held` bytes of it overlap with the old one.
@@ -223,13 +237,6 @@ class Machine:
         channel = self.channels[number]
         channel.inbox, channel.overlap = inbox, held
         self.takeovers += 1
-
-    def _resume(self, symbols: Iterable[int]) -> None:
-        """Levels are watched again where quotes and trades both come, and none are missing."""
-        down = {symbol for other in self.channels if not other.up for symbol in other.symbols}
-        for symbol in symbols:
-            if symbol not in down and symbol not in self.holes.open:
-                tables.resume(self.table, symbol)
 
     def _go_live(self, symbols: Sequence[int], now_ns: int) -> None:
         """From the next base bar on the trades of these symbols are whole; history must bring what is before."""
@@ -243,7 +250,7 @@ class Machine:
         """The conflation interval has passed: take the dirty rows. True where there is work for an analysis."""
         self.tap.record(InputKind.BOUNDARY, now_ns, 0, b"")
         self._take_batch()
-        self._mend_holes(now_ns)
+        self.continuity.mend(now_ns)
         self.batches += 1
         return self.pending()
 
@@ -257,52 +264,13 @@ class Machine:
             self._rows.append(self._batch[:count].copy())
             self.rows += count
 
-    def _mend_holes(self, now_ns: int) -> None:
-        """Trades that were missed make bars wrong: they are fetched, or such a symbol starts over from history."""
-        again = self.holes.overdue(now_ns)
-        found, exact = self.holes.seen()
-        wanted = []
-        for symbol, (first, last) in found.items():
-            if first == self._cut.pop(symbol, -1):
-                continue
-            hole = self.holes.open.get(symbol)
-            small = exact and last - first < MOST_TRADES
-            if hole is not None and hole.last < 0 and hole.first == first and small:
-                self.holes.open[symbol] = attrs.evolve(hole, last=last)
-            elif hole is None and small and self._mendable(symbol):
-                tables.suspend(self.table, symbol)
-                self.holes.begin(symbol, first, last, now_ns)
-                wanted.append((symbol, first))
-            else:
-                self.holes.give_up(symbol)
-                again.append(symbol)
-        if wanted and self.on_mend is not None:
-            self.on_mend(wanted)
-        if again:
-            self._start_over(again, now_ns)
-
-    def _start_over(self, symbols: Sequence[int], now_ns: int) -> None:
-        """From the venue's history; where the socket of the trades is down, when it is back."""
-        heard = {symbol for channel in self.channels if channel.trades and channel.up for symbol in channel.symbols}
-        for symbol in symbols:
-            tables.mark_gap(self.table, symbol)
-        self._resume(symbols)
-        self.decision.on_cold([symbol for symbol in symbols if symbol not in heard])
-        self._go_live([symbol for symbol in symbols if symbol in heard], now_ns)
-
     def fill(self, symbol: int, trades: Records | None, now_ns: int) -> None:
         """Trades that no socket brought, FILL rows from the first missing on; None: they are not to be had."""
         self.tap.record(InputKind.FILL, now_ns, 0, encode_fill(symbol, trades))
-        self._mend_holes(now_ns)  # trades since the last boundary may say where the hole ends
-        if symbol not in self.holes.open:
-            return  # given up meanwhile
-        rows = self.holes.fill(symbol, trades)
-        if rows is None:
-            self._start_over([symbol], now_ns)
-            return
-        self._rows.append(rows)
-        self.rows += len(rows)
-        self._resume([symbol])
+        rows = self.continuity.fill(symbol, trades, now_ns)
+        if rows is not None:
+            self._rows.append(rows)
+            self.rows += len(rows)
 
     def seed(self, symbol: int, base: Records, higher: tuple[Records, ...], now_ns: int) -> None:
         """History of one symbol has arrived."""
@@ -314,12 +282,12 @@ class Machine:
         self.tap.record(InputKind.ANALYSE, now_ns, 0, b"")
         # An event time in the future is a fault of the sender: it must not close bars whose trades are still to come.
         heard_ms = min(tables.trade_clock_ms(self.table), now_ns // _NS_PER_MS)
-        self._mend_holes(now_ns)
+        self.continuity.mend(now_ns)
         if not self.holes.open:  # else no bar closes: trades of it may be on their way
             self._watermark_ms = max(heard_ms - self._lateness_ms, 0)
         watermark_ms = self._watermark_ms
         tables.close_before(self.table, watermark_ms // self._base_ms * self._base_ms)
-        rows = np.concatenate(self._rows) if self._rows else no_rows()
+        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows) if self._rows else no_rows()
         job = Job(rows=rows, watermark_ms=watermark_ms, lives=tuple(self._lives), seeds=tuple(self._seeds))
         if self._again is not None:
             job, self._again = merge(self._again, job), None

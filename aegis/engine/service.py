@@ -8,6 +8,7 @@ The same tasks run live and in a replay; only the clock, the CPU runner and the 
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from aegis.runtime.metrics import Metrics
 
 __all__ = ["Service"]
 
-_TIMER_S = 0.05
+_BEAT_NS = 50_000_000
 _IDLE_TIMER_NS = 1_000_000_000
 _SLOW_CALL_NS = 5_000_000
 _SLOW_CALLS = 3
@@ -97,6 +98,8 @@ class Service:
         self._in_flight = False
         self._late: deque[Outcome] = deque()
         self._last_timer_ns = 0
+        self._rouse, self._roused = trio.open_memory_channel[None](1)
+        self._beat_ns = 0
         self._jobs, self._work = trio.open_memory_channel[Job](1)
         now = clock.monotonic_ns
         machine.on_hits = self._decide_hits
@@ -122,6 +125,7 @@ class Service:
             self.lanes.submit(Priority.EXECUTION, _Outcome(outcome=outcome))
         except LaneFull:
             self._late.append(outcome)
+            self.rouse()
 
     def command(self, name: str) -> None:
         """See `Decision.on_command`; overtakes everything."""
@@ -182,16 +186,37 @@ class Service:
             self.lanes.submit_merge("finished", _Finished(result=result), lambda _, newer: newer)
 
     async def _tick(self) -> None:
-        """Deadlines, and once a second whatever else time brings."""
+        """Deadlines, and once a second whatever else time brings: at the first beat of the timer when one has passed.
+
+        It sleeps through the beats at which nothing can be due; whatever brings a deadline before them rouses it.
+        """
+        start_ns = self._clock.venue_ns()
         while True:
-            await trio.sleep(_TIMER_S)
+            now_ns = self._clock.venue_ns()
+            beats = (now_ns - start_ns) // _BEAT_NS + 1
+            if not self._late:
+                beats = max(beats, -(-(self._deadline_ns() - start_ns) // _BEAT_NS))
+            self._beat_ns = start_ns + beats * _BEAT_NS
+            with trio.move_on_after((self._beat_ns - now_ns) / 1e9):
+                await self._roused.receive()
+                continue
             while self._late and self.lanes.room(Priority.EXECUTION):
                 self.outcome(self._late.popleft())
             now_ns = self._clock.venue_ns()
-            due_ns = self.machine.decision.desk.next_ns()
-            if now_ns - self._last_timer_ns >= _IDLE_TIMER_NS or (due_ns is not None and due_ns <= now_ns):
+            if self._deadline_ns() <= now_ns:
                 self._last_timer_ns = now_ns
                 self.lanes.submit(Priority.DECISION, _Timer())
+
+    def _deadline_ns(self) -> int:
+        """When the timer has something to look at."""
+        idle_ns, due_ns = self._last_timer_ns + _IDLE_TIMER_NS, self.machine.decision.desk.next_ns()
+        return idle_ns if due_ns is None else min(idle_ns, due_ns)
+
+    def rouse(self) -> None:
+        """Something was decided: wake the timer where a beat before the one it sleeps for has something to do."""
+        if self._late or self._deadline_ns() <= self._beat_ns - _BEAT_NS:
+            with contextlib.suppress(trio.WouldBlock):  # roused already
+                self._rouse.send_nowait(None)
 
     def _decide_hits(self, now_ns: int) -> None:
         """Hits are decided inside the read that brought them: the feed has drained lanes 0 to 2 before it."""
@@ -273,7 +298,10 @@ class _guard:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> bool:
+        if error is None:
+            self._service.rouse()
         if not isinstance(error, InvariantBroken):
             return False
         self._service.broken(error)
+        self._service.rouse()
         return True

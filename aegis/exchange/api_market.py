@@ -103,9 +103,9 @@ def _book_ticker(call: Call, listing: Listing) -> dict[str, Any]:
     return {
         "symbol": listing.symbol,
         "bidPrice": listing.price_text(int(books.bid[index])),
-        "bidQty": listing.quantity_text(int(books.bid_qty[index, 0])),
+        "bidQty": listing.quantity_text(int(books.bid_size[index])),
         "askPrice": listing.price_text(int(books.ask[index])),
-        "askQty": listing.quantity_text(int(books.ask_qty[index, 0])),
+        "askQty": listing.quantity_text(int(books.ask_size[index])),
         "time": call.now_ms,
         "lastUpdateId": int(books.update_id[index]),
     }

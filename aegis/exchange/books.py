@@ -27,14 +27,21 @@ class Books:
     Attributes (arrays by symbol index are live views: read them, do not write them):
         now_ns: market time.
         bid, ask, last: int64 ticks; 0 while a symbol has no price yet.
+        bid_size, ask_size: int64 steps displayed at the touch.
         bid_qty, ask_qty: int64 steps [symbol, depth]; level k is k ticks away from the touch, and may be empty.
         mark_e8, index_e8, average_e8: int64, prices in 1e-8; `average_e8` is the moving average of the mark.
         funding_e8: int64, funding rate in 1e-8; next_funding_ms: int64.
         update_id, trade_id, agg_id: int64, the last ones given.
     """
 
-    def __init__(self, listings: Sequence[Listing], source: MarketSource, *, depth: int = 20, start_ns: int) -> None:
-        """Open the market: the source's events up to `start_ns` are applied at once."""
+    def __init__(
+        self, listings: Sequence[Listing], source: MarketSource, *, depth: int = 20, start_ns: int, mute: bool = False
+    ) -> None:
+        """Open the market: the source's events up to `start_ns` are applied at once.
+
+        Args:
+            mute: publish marks and what our own orders do, not the source's quotes and trades: they are known already.
+        """
         self.listings = tuple(listings)
         self.depth = depth
         self.now_ns = start_ns
@@ -46,10 +53,13 @@ class Books:
         self._count = 0
         self._order = 0
         self._watched: set[int] = set()
+        self._mute = mute
         n = len(self.listings)
         self._state = np.zeros((n, len(kernels.STATE)), np.int64)
         self._levels = np.zeros((n, 2, depth), np.int64)
         self._taken = np.zeros((n, 2, kernels.DEPTH_SLOTS, 3), np.int64)
+        self._scratch = (np.zeros_like(self._state), np.zeros_like(self._levels), np.zeros_like(self._taken))
+        self._scratch_rows = (np.zeros(1, kernels.EVENT), np.zeros(2, kernels.PUBLIC))
         self._expose()
         self._begin(start_ns)
         self.advance(start_ns)
@@ -57,7 +67,7 @@ class Books:
     def _expose(self) -> None:
         column = {name: self._state[:, k] for k, name in enumerate(kernels.STATE)}
         self.bid, self.ask, self.last = column["bid"], column["ask"], column["last"]
-        self.bid_qty, self.ask_qty = self._levels[:, 0], self._levels[:, 1]
+        self.bid_size, self.ask_size = self._levels[:, 0, 0], self._levels[:, 1, 0]
         self.mark_e8, self.index_e8, self.average_e8 = column["mark_e8"], column["index_e8"], column["average_e8"]
         self.funding_e8, self.next_funding_ms = column["funding_e8"], column["next_funding_ms"]
         self.update_id, self.trade_id, self.agg_id = column["update_id"], column["trade_id"], column["agg_id"]
@@ -76,6 +86,18 @@ class Books:
         for symbol in range(len(self.listings)):
             self.unwatch(symbol)
 
+    @property
+    def bid_qty(self) -> Int64:
+        return self._displayed()[:, 0]
+
+    @property
+    def ask_qty(self) -> Int64:
+        return self._displayed()[:, 1]
+
+    def _displayed(self) -> Int64:
+        kernels.deepen(0, len(self.listings), self._state, self._levels, self._taken)
+        return self._levels
+
     # ------------------------------------------------------------------------------------------------------- time
 
     def advance(self, until_ns: int) -> int:
@@ -90,7 +112,7 @@ class Books:
             self._reserve(2 * count)
             self._cursor, self._count, touched = kernels.step(
                 self._events, self._cursor, until_ns,
-                self._state, self._levels, self._taken, self._public, self._count,
+                self._state, self._levels, self._taken, self._public, self._count, self._mute,
             )  # fmt: skip
             if touched >= 0:
                 self.now_ns = max(self.now_ns, int(self.last_event["time_ns"]))
@@ -98,11 +120,32 @@ class Books:
             if self._fetched_ns >= until_ns:
                 self.now_ns = max(self.now_ns, until_ns)
                 return -1
-            self._fetched_ns = min(until_ns, self._fetched_ns + _FETCH_NS)
-            fresh = self._source.events(self._fetched_ns)
-            left = self._events[self._cursor :]
-            self._events = np.concatenate((left, fresh)) if len(left) else fresh  # structured: concatenation is slow
-            self._cursor = 0
+            self._fetch(min(until_ns, self._fetched_ns + _FETCH_NS))
+
+    def _fetch(self, until_ns: int) -> None:
+        self._fetched_ns = until_ns
+        fresh = self._source.events(until_ns)
+        left = self._events[self._cursor :]
+        self._events = np.concatenate((left, fresh)) if len(left) else fresh  # structured: concatenation is slow
+        self._cursor = 0
+
+    def next_touch_ns(self, until_ns: int) -> int | None:
+        """When `advance` would stop first, up to `until_ns`, or None; nothing is applied."""
+        if not self._watched:
+            return None
+        if self._fetched_ns < until_ns:
+            self._fetch(until_ns)
+        if self._cursor == len(self._events) or self._events["time_ns"][self._cursor] > until_ns:
+            return None
+        symbols = list(self._watched)
+        watched = np.zeros(len(self.listings), np.bool_)
+        watched[symbols] = True
+        for scratch, own in zip(self._scratch, (self._state, self._levels, self._taken), strict=True):
+            scratch[symbols] = own[symbols]
+        found = kernels.first_touch(
+            self._events, self._cursor, until_ns, watched, *self._scratch, *self._scratch_rows
+        )
+        return int(self._events["time_ns"][found]) if found >= 0 else None
 
     @property
     def last_event(self) -> np.void:
@@ -220,7 +263,7 @@ class Books:
         state: Arrays = {
             "books.scalars": np.array([self.now_ns, self._fetched_ns, self._order, self.depth], np.int64),
             "books.state": self._state.copy(),
-            "books.levels": self._levels.copy(),
+            "books.levels": self._displayed().copy(),
             "books.taken": self._taken.copy(),
             "books.events": self._events[self._cursor :].copy(),
             "books.public": self._public[: self._count].copy(),

@@ -139,8 +139,8 @@ def analyse_all(state: State, rows: Records, watermark_ms: int) -> tuple[Records
         ValueError: the watermark is absurd.
     """
     least_bars, least_events = out_room(state)
-    bars_out, events_out = np.zeros(max(1024, least_bars), BAR), np.zeros(max(4096, least_events), EVENT)
-    bars, events = [bars_out[:0].copy()], [events_out[:0].copy()]
+    bars_out, events_out = np.zeros(max(1024, least_bars), BAR), np.empty(max(4096, least_events), EVENT)
+    bars, events = [], []
     n_rows, status = len(rows), OUT_FULL
     while status == OUT_FULL:
         nb, ne, status = analyse(state, rows, n_rows, watermark_ms, bars_out, events_out)
@@ -149,6 +149,8 @@ def analyse_all(state: State, rows: Records, watermark_ms: int) -> tuple[Records
         n_rows = 0
     if status != OK:
         raise ValueError(f"watermark {watermark_ms} is too far ahead of {int(state.clock[NEXT_OPEN])}")
+    if len(bars) == 1:  # the usual case; concatenating records is slow
+        return bars[0], events[0]
     return np.concatenate(bars), np.concatenate(events)
 
 

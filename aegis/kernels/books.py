@@ -18,7 +18,10 @@ import numpy.typing as npt
 
 from aegis.kernels.compile import kernel
 
-__all__ = ["DEPTH_SLOTS", "EVENT", "MARK", "NEVER", "PUBLIC", "QUOTE", "STATE", "TRADE", "size_at", "step", "take"]
+__all__ = [
+    "DEPTH_SLOTS", "EVENT", "MARK", "NEVER", "PUBLIC", "QUOTE", "STATE", "TRADE", "deepen", "first_touch", "size_at",
+    "step", "take",
+]  # fmt: skip
 
 QUOTE, TRADE, MARK = 1, 2, 3
 
@@ -126,11 +129,16 @@ def _forget(state: Int64, taken: Int64, symbol: int, now_ms: int) -> None:
 
 @kernel()
 def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int) -> bool:
-    """Recompute what is displayed; True when the touch or its sizes changed."""
+    """Recompute what is displayed; True when the touch or its sizes changed.
+
+    Where nothing of ours is missing from the book, what is behind the touch follows from the touch at any time: it is
+    left to `deepen`, so that a quote costs no more than itself.
+    """
     if state[symbol, TAKINGS] > 0:
         _forget(state, taken, symbol, now_ms)
     old_bid, old_ask = state[symbol, BID], state[symbol, ASK]
     old_bid_qty, old_ask_qty = levels[symbol, 0, 0], levels[symbol, 1, 0]
+    whole = state[symbol, TAKINGS] > 0
     for side in range(2):
         away = -1 if side == 0 else 1
         touch = state[symbol, SOURCE_BID + side]
@@ -140,7 +148,7 @@ def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int
                 break
             touch += away
         state[symbol, BID + side] = touch
-        for k in range(levels.shape[2]):
+        for k in range(levels.shape[2] if whole else 1):
             levels[symbol, side, k] = size_at(state, taken, symbol, side, touch + away * k, now_ms)
     return bool(
         old_bid != state[symbol, BID]
@@ -150,9 +158,30 @@ def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int
     )
 
 
+def _deepen_example() -> tuple[Any, ...]:
+    _, _, _, state, levels, taken, _, _, _ = _step_example()
+    return 0, 1, state, levels, taken
+
+
+@kernel(example=_deepen_example)
+def deepen(first: int, last: int, state: Int64, levels: Int64, taken: Int64) -> None:
+    """Bring what is displayed behind the touch up to date for the symbols `first` to `last - 1`."""
+    for symbol in range(first, last):
+        if state[symbol, TAKINGS] > 0 or state[symbol, BID] <= 0:
+            continue
+        for side in range(2):
+            touch, away = state[symbol, BID + side], -1 if side == 0 else 1
+            for k in range(1, levels.shape[2]):
+                levels[symbol, side, k] = size_at(state, taken, symbol, side, touch + away * k, 0)
+
+
 @kernel()
-def _publish_quote(state: Int64, levels: Int64, symbol: int, time_ns: int, public: Records, count: int) -> int:
+def _publish_quote(
+    state: Int64, levels: Int64, symbol: int, time_ns: int, public: Records, count: int, mute: bool
+) -> int:
     state[symbol, UPDATE_ID] += 1
+    if mute:
+        return count
     row = public[count]
     row["time_ns"] = time_ns
     row["symbol"] = symbol
@@ -167,14 +196,17 @@ def _publish_quote(state: Int64, levels: Int64, symbol: int, time_ns: int, publi
 
 @kernel()
 def _publish_trade(
-    state: Int64, symbol: int, time_ns: int, side: int, price: int, qty: int, order: int, public: Records, count: int
-) -> int:
+    state: Int64, symbol: int, time_ns: int, side: int, price: int, qty: int, order: int, public: Records, count: int,
+    mute: bool,
+) -> int:  # fmt: skip
     state[symbol, LAST] = price
     state[symbol, TRADE_ID] += 1
     if order != state[symbol, AGG_ORDER] or price != state[symbol, AGG_PRICE]:
         state[symbol, AGG_ID] += 1
         state[symbol, AGG_ORDER] = order
         state[symbol, AGG_PRICE] = price
+    if mute:
+        return count
     row = public[count]
     row["time_ns"] = time_ns
     row["symbol"] = symbol
@@ -220,66 +252,100 @@ def _publish_mark(
 
 
 def _step_example() -> tuple[Any, ...]:
-    """One event of each kind on one symbol; also what the tests of the warm-up call."""
     state = np.zeros((1, len(STATE)), np.int64)
-    events = np.zeros(0, EVENT)
-    return (events, 0, 0, state, np.zeros((1, 2, 20), np.int64), np.zeros((1, 2, DEPTH_SLOTS, 3), np.int64),
-            np.zeros(1, PUBLIC), 0)  # fmt: skip
+    return (np.zeros(0, EVENT), 0, 0, state, np.zeros((1, 2, 20), np.int64), np.zeros((1, 2, DEPTH_SLOTS, 3), np.int64),
+            np.zeros(1, PUBLIC), 0, False)  # fmt: skip
+
+
+@kernel()
+def _apply(
+    event: np.void, state: Int64, levels: Int64, taken: Int64, public: Records, count: int, mute: bool
+) -> tuple[int, bool]:
+    """Apply one event and rewrite it to what was published of it: (next free row of `public`, bounds touched)."""
+    time_ns = event["time_ns"]
+    symbol = event["symbol"]
+    quoted = False
+    touched = False
+    if event["kind"] == QUOTE:
+        state[symbol, SOURCE_BID] = event["bid"]
+        state[symbol, SOURCE_ASK] = event["ask"]
+        state[symbol, SOURCE_BID_QTY] = event["bid_qty"]
+        state[symbol, SOURCE_ASK_QTY] = event["ask_qty"]
+        quoted = True
+    elif event["kind"] == TRADE:
+        price = event["price"]
+        if state[symbol, TAKINGS] > 0:  # nobody buys below the ask that is left, nor sells above the bid
+            if event["side"] > 0:
+                price = max(price, state[symbol, ASK])
+            else:
+                price = min(price, state[symbol, BID])
+            event["price"] = price
+        count = _publish_trade(
+            state, symbol, time_ns, event["side"], price, event["qty"], event["order"], public, count, mute
+        )
+        touched = price <= state[symbol, LOW] or price >= state[symbol, HIGH]
+    else:
+        mark_e8 = event["mark_e8"]
+        count = _publish_mark(state, symbol, time_ns, mark_e8, event["index_e8"], public, count)
+        touched = mark_e8 <= state[symbol, MARK_LOW_E8] or mark_e8 >= state[symbol, MARK_HIGH_E8]
+        quoted = state[symbol, TAKINGS] > 0  # sizes come back even when the source is silent
+    if quoted and _refresh(state, levels, taken, symbol, time_ns // _NS_PER_MS):
+        count = _publish_quote(state, levels, symbol, time_ns, public, count, mute)
+    if event["kind"] == QUOTE:  # what is displayed, not what the source said, is what touched
+        event["bid"], event["ask"] = state[symbol, BID], state[symbol, ASK]
+        event["bid_qty"], event["ask_qty"] = levels[symbol, 0, 0], levels[symbol, 1, 0]
+    if quoted and state[symbol, BID] > 0:
+        touched = touched or state[symbol, ASK] <= state[symbol, LOW] or state[symbol, BID] >= state[symbol, HIGH]
+    return count, touched
 
 
 @kernel(example=_step_example)
 def step(
-    events: Records, cursor: int, until_ns: int, state: Int64, levels: Int64, taken: Int64, public: Records, count: int
-) -> tuple[int, int, int]:
+    events: Records, cursor: int, until_ns: int, state: Int64, levels: Int64, taken: Int64, public: Records, count: int,
+    mute: bool,
+) -> tuple[int, int, int]:  # fmt: skip
     """Apply events in order up to `until_ns`, or until one touches its symbol's bounds.
+
+    Args:
+        mute: quotes and trades of the source get their ids and are not published.
 
     Returns:
         (next event, next free row of `public`, touched symbol or -1). An applied event is rewritten to what was
-        published of it. An event makes at most two public rows; the
-        caller provides the room.
+        published of it. An event makes at most two public rows; the caller provides the room.
     """
-    while cursor < len(events):
-        event = events[cursor]
-        time_ns = event["time_ns"]
-        if time_ns > until_ns:
-            break
+    while cursor < len(events) and events[cursor]["time_ns"] <= until_ns:
+        count, touched = _apply(events[cursor], state, levels, taken, public, count, mute)
         cursor += 1
-        symbol = event["symbol"]
-        quoted = False
-        touched = False
-        if event["kind"] == QUOTE:
-            state[symbol, SOURCE_BID] = event["bid"]
-            state[symbol, SOURCE_ASK] = event["ask"]
-            state[symbol, SOURCE_BID_QTY] = event["bid_qty"]
-            state[symbol, SOURCE_ASK_QTY] = event["ask_qty"]
-            quoted = True
-        elif event["kind"] == TRADE:
-            price = event["price"]
-            if state[symbol, TAKINGS] > 0:  # nobody buys below the ask that is left, nor sells above the bid
-                if event["side"] > 0:
-                    price = max(price, state[symbol, ASK])
-                else:
-                    price = min(price, state[symbol, BID])
-                event["price"] = price
-            count = _publish_trade(
-                state, symbol, time_ns, event["side"], price, event["qty"], event["order"], public, count
-            )
-            touched = price <= state[symbol, LOW] or price >= state[symbol, HIGH]
-        else:
-            mark_e8 = event["mark_e8"]
-            count = _publish_mark(state, symbol, time_ns, mark_e8, event["index_e8"], public, count)
-            touched = mark_e8 <= state[symbol, MARK_LOW_E8] or mark_e8 >= state[symbol, MARK_HIGH_E8]
-            quoted = state[symbol, TAKINGS] > 0  # sizes come back even when the source is silent
-        if quoted and _refresh(state, levels, taken, symbol, time_ns // _NS_PER_MS):
-            count = _publish_quote(state, levels, symbol, time_ns, public, count)
-        if event["kind"] == QUOTE:  # what is displayed, not what the source said, is what touched
-            event["bid"], event["ask"] = state[symbol, BID], state[symbol, ASK]
-            event["bid_qty"], event["ask_qty"] = levels[symbol, 0, 0], levels[symbol, 1, 0]
-        if quoted and state[symbol, BID] > 0:
-            touched = touched or state[symbol, ASK] <= state[symbol, LOW] or state[symbol, BID] >= state[symbol, HIGH]
         if touched:
-            return cursor, count, symbol
+            return cursor, count, events[cursor - 1]["symbol"]
     return cursor, count, -1
+
+
+def _first_touch_example() -> tuple[Any, ...]:
+    events, cursor, until_ns, state, levels, taken, public, _, _ = _step_example()
+    return events, cursor, until_ns, np.zeros(1, np.bool_), state, levels, taken, np.zeros(1, EVENT), public
+
+
+@kernel(example=_first_touch_example)
+def first_touch(
+    events: Records, cursor: int, until_ns: int, watched: npt.NDArray[np.bool_], state: Int64, levels: Int64,
+    taken: Int64, event: Records, public: Records,
+) -> int:  # fmt: skip
+    """What `step` would stop at, without the books themselves: the event's index, or -1.
+
+    Args:
+        watched: which symbols have bounds; nothing else is looked at.
+        state, levels, taken: copies of the books' rows of those symbols, for scratch.
+        event, public: scratch, one EVENT and two PUBLIC rows.
+    """
+    while cursor < len(events) and events[cursor]["time_ns"] <= until_ns:
+        if watched[events[cursor]["symbol"]]:
+            event[0] = events[cursor]
+            _, touched = _apply(event[0], state, levels, taken, public, 0, True)
+            if touched:
+                return cursor
+        cursor += 1
+    return -1
 
 
 @kernel()
@@ -300,7 +366,7 @@ def _remember(state: Int64, taken: Int64, symbol: int, side: int, price: int, st
 
 
 def _take_example() -> tuple[Any, ...]:
-    _, _, _, state, levels, taken, public, _ = _step_example()
+    _, _, _, state, levels, taken, public, _, _ = _step_example()
     return (0, 1, 0, 0, 0, 1, state, levels, taken, public, 0)
 
 
@@ -318,6 +384,7 @@ def take(
     touch = state[symbol, BID + book]
     now_ms = time_ns // _NS_PER_MS
     before = count
+    deepen(symbol, symbol + 1, state, levels, taken)
     for k in range(levels.shape[2]):
         price = touch + side * k
         if qty <= 0 or (price - limit) * side > 0:
@@ -325,8 +392,8 @@ def take(
         steps = min(qty, levels[symbol, book, k])
         if steps > 0:
             _remember(state, taken, symbol, book, price, steps, now_ms)
-            count = _publish_trade(state, symbol, time_ns, side, price, steps, order, public, count)
+            count = _publish_trade(state, symbol, time_ns, side, price, steps, order, public, count, False)
             qty -= steps
     if count > before and _refresh(state, levels, taken, symbol, now_ms):
-        count = _publish_quote(state, levels, symbol, time_ns, public, count)
+        count = _publish_quote(state, levels, symbol, time_ns, public, count, False)
     return count

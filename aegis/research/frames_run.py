@@ -37,7 +37,7 @@ from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.layout import BAR
-from aegis.kernels.wire import frame
+from aegis.kernels.lines import Chunk
 from aegis.research.ledger import compare_ledger
 from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
@@ -58,8 +58,8 @@ _KEY, _SECRET = "replay" * 8, "secret" * 8
 _TAIL_NS = 2_000_000_000
 _AGREE_NS = 100_000_000
 _AGREE_TRIES = 50
-#: What the clock, a float of seconds, cannot tell apart.
-_GRAIN_NS = 1_000
+#: Longer than any recording.
+_FOREVER_S = 1e9
 _MOST_VOLUMES = 5
 
 
@@ -69,14 +69,14 @@ class FramesRun:
     def __init__(self, config: Config, paths: Sequence[Path], *, warmup_bars: int, say: Callable[[str], None]) -> None:
         """Raises ConfigError where the files cannot be read or hold no market."""
         self._input = FrameLines(paths)
-        kinds = b"\n".join(line.payload for line in self._input.head)
+        kinds = b"\n".join(self._input.head)
         trades = "trade" if b'"e":"trade"' in kinds else "aggTrade"
         self._own_marks = b'"e":"markPriceUpdate"' not in kinds
         self._paths, self._say, self._trades = paths, say, trades
-        self._lines, ahead = tee(self._input)  # the exchange reads no more than a line ahead of the engine
+        self._chunks, ahead = tee(self._input)  # the exchange reads no more than a chunk ahead of the engine
         try:
-            self.listings = listing_from_frames(line.raw for line in self._input.head)
-            self.source = RecordedSource((line.raw for line in ahead), self.listings, trades=trades)
+            self.listings = listing_from_frames(self._input.head)
+            self.source = RecordedSource(ahead, self._input.head, self.listings, trades=trades)
         except ConfigError as error:
             raise ConfigError(f"{paths[0]}: {error}") from None
         self.start_ns = self.source.start_ns
@@ -95,7 +95,7 @@ class FramesRun:
         self._clock = clock
         metrics = Metrics()
         self._ledger = Ledger()
-        books = Books(self.listings, self.source, start_ns=self.start_ns)
+        books = Books(self.listings, self.source, start_ns=self.start_ns, mute=True)
         self._books, self._encoder = books, Encoder(self.listings)
         simulator = self._simulator(books)
         self._mover = Mover(simulator, clock.venue_ns)
@@ -175,56 +175,89 @@ class FramesRun:
     # -- the data ------------------------------------------------------------------------------------------------------
     async def _feed(self, machine: Machine) -> None:
         """Every line at its own time: the exchange first, which fills against it, then the engine, which sees it."""
-        channel = machine.channels[0]
-        machine.connection(0, channel.inbox, self.start_ns)
-        offset_ns, now_ns, told_ns = self.source.offset_ns, self.start_ns, self.start_ns
-        for line in self._lines:
-            now_ns = max(now_ns, line.recv_ns + offset_ns)
-            await self._reach(now_ns)
-            self._take(machine, line.payload, now_ns)
+        machine.connection(0, machine.channels[0].inbox, self.start_ns)
+        told_ns = now_ns = self.start_ns
+        for number, chunk in enumerate(self._chunks, start=1):
+            while self.source.chunks_read < number:
+                self.source.read()
+            self._input.count(chunk, self.listings)
+            if len(chunk.lines):
+                await self._through(machine, chunk)
+                now_ns = int(chunk.lines["now_ns"][-1])
+                self._mover.simulator.advance(now_ns)  # it keeps no more than one chunk of prices
             if now_ns - told_ns >= _PROGRESS_NS:
                 told_ns = now_ns
                 self._say(f"{(now_ns - self.start_ns) / 1e9:,.0f} s of data, {self._input.counts.total():,} lines")
         await self._mover.until(now_ns + _TAIL_NS)
 
-    async def _reach(self, target_ns: int) -> None:
-        """Let time pass until `target_ns`.
+    async def _through(self, machine: Machine, chunk: Chunk) -> None:
+        """Lines before anything else can happen go to the engine at one go; the one at which it can, by itself."""
+        times = chunk.lines["now_ns"]
+        number, last_ns = 0, int(times[-1])
+        while number < len(times):
+            until_ns = self._horizon_ns(last_ns + 1)
+            before = number
+            number = machine.lines(0, chunk, number, until_ns, self._clock_to)
+            if number > before:
+                self._clock_to(int(times[number - 1]))
+            if number < len(times) and (number == before or int(times[number]) >= until_ns):
+                now_ns = int(times[number])
+                await self._reach(now_ns)
+                self._second_to(machine, now_ns)
+                number = machine.lines(0, chunk, number, now_ns + 1, self._clock_to, most=1)
 
-        Where nothing of anybody's is due before it the clock jumps, which spares a turn of the scheduler a line. That
-        is known only while no other task can run: hence the wait for all of them after every real sleep.
-        """
-        gap_ns = target_ns - self._clock.venue_ns()
-        simulator = self._mover.simulator
-        due_ns = simulator.next_ns()
-        others = trio.lowlevel.current_statistics()
-        if (
-            others.tasks_runnable
-            or others.seconds_to_next_deadline * 1e9 <= gap_ns + _GRAIN_NS
-            or (due_ns is not None and due_ns <= target_ns)
-        ):
-            await self._mover.until(target_ns)
-            await wait_all_tasks_blocked()
-            return
+    def _clock_to(self, now_ns: int) -> None:
+        gap_ns = now_ns - self._clock.venue_ns()
         if gap_ns > 0:
             self._clock.trio_clock.jump(gap_ns / 1e9)
+
+    def _wake_ns(self) -> int:
+        """When somebody's deadline is next; 0 where somebody can run now."""
+        others = trio.lowlevel.current_statistics()
+        if others.tasks_runnable:
+            return 0
+        wait_s = min(others.seconds_to_next_deadline, _FOREVER_S)
+        return self._clock.venue_ns() + round(wait_s * 1e9)
+
+    def _horizon_ns(self, end_ns: int) -> int:
+        """The time before which no task wakes, nothing is due at the exchange and none of its orders is touched."""
+        due_ns = self._mover.simulator.next_ns()
+        first = min(end_ns, self._wake_ns(), (self._second + 1) * _NS_PER_SECOND, end_ns if due_ns is None else due_ns)
+        touch_ns = self._books.next_touch_ns(first) if first > 0 else None
+        return first if touch_ns is None else min(first, touch_ns)
+
+    async def _reach(self, target_ns: int) -> None:
+        """Let time pass until `target_ns`, and everybody act whose time comes before it.
+
+        The clock jumps from one such time to the next. What is due is known only while no task can run: hence the wait
+        for all of them after each.
+        """
+        simulator = self._mover.simulator
+        while True:
+            wake_ns, due_ns = self._wake_ns(), simulator.next_ns()
+            if wake_ns > 0 and due_ns is not None and due_ns <= min(target_ns, wake_ns):
+                self._clock_to(due_ns)
+                simulator.advance(due_ns)
+            elif 0 < wake_ns <= target_ns:
+                self._clock.trio_clock.jump(trio.lowlevel.current_statistics().seconds_to_next_deadline)
+            elif wake_ns > 0:
+                break
+            await wait_all_tasks_blocked()
+        self._clock_to(target_ns)
         if self._books.watching:
             simulator.advance(target_ns)
 
-    def _take(self, machine: Machine, payload: bytes, now_ns: int) -> None:
-        data = frame(payload)
-        if now_ns // _NS_PER_SECOND != self._second:
-            self._second = now_ns // _NS_PER_SECOND
-            data = self._marks(now_ns) + data
-        machine.channels[0].inbox.extend(data)
-        machine.read(0, len(data), now_ns)
-
-    def _marks(self, now_ns: int) -> bytes:
-        """What the exchange has made up of mark prices, which come once a second, where the recording has none."""
+    def _second_to(self, machine: Machine, now_ns: int) -> None:
+        """Once a second the engine hears the mark prices that the exchange has made up where the data holds none."""
+        if now_ns // _NS_PER_SECOND == self._second:
+            return
+        self._second = now_ns // _NS_PER_SECOND
         self._mover.simulator.advance(now_ns)
         records = self._books.published()
-        if not self._own_marks:
-            return b""
-        return b"".join(map(bytes, self._encoder.mark_arrays(records, slow=False, wrapped=False)))
+        if self._own_marks:
+            data = b"".join(map(bytes, self._encoder.mark_arrays(records, slow=False, wrapped=False)))
+            machine.channels[0].inbox.extend(data)
+            machine.read(0, len(data), now_ns)
 
     async def _finish(self, service: Service, machine: Machine) -> None:
         """Close the last bars: no trade before the end of the last bar is still to come."""

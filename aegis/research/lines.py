@@ -8,37 +8,44 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from aegis.core.errors import ConfigError
+from aegis.exchange.listing import Listing
+from aegis.kernels import lines as kernels
+from aegis.kernels.lines import LINE, Chunk
 
-__all__ = ["FrameLines", "Line", "read_lines"]
+__all__ = ["FrameLines", "chunk_of", "read_chunks"]
 
 _GZIP = b"\x1f\x8b"
-#: Two of these fit into the engine's inbox; a depth snapshot of 1,000 levels takes a tenth.
+#: A depth snapshot of 1,000 levels takes a tenth of this.
 LONGEST = 1 << 18
+#: Read at a time: thousands of lines, and small enough to stay in a processor's cache.
+BLOCK = 1 << 20
 #: A receive time further than this from the one before it is taken for damage: every 100 ms of a gap are lived through.
 FAR_NS = 6 * 3_600_000_000_000
 #: Lines that show what a recording holds.
 HEAD = 20_000
 _MOST = Decimal(10) ** 15
+_HALF = 20
 #: Event types that are counted by name; others together, because a name in damaged data may be anything.
 _EVENTS = frozenset({"bookTicker", "trade", "aggTrade", "depthUpdate", "markPriceUpdate", "forceOrder", "contractInfo"})
+_KINDS = {
+    kernels.BOOK_TICKER_LINE: "bookTicker", kernels.TRADE_LINE: "trade", kernels.AGG_TRADE_LINE: "aggTrade",
+    kernels.MARK_LINE: "markPriceUpdate", kernels.DEPTH_LINE: "depthUpdate",
+}  # fmt: skip
+
+Bytes = npt.NDArray[np.uint8]
 
 
-class Line(NamedTuple):
-    """`recv_ns` -1: the line has no such form."""
-
-    recv_ns: int
-    payload: bytes
-    raw: bytes
-
-
-def read_lines(paths: Sequence[Path]) -> Iterator[Line]:
+# -- reading -----------------------------------------------------------------------------------------------------------
+def read_chunks(paths: Sequence[Path]) -> Iterator[Chunk]:
     """Every line of every file. Raises ConfigError with the file and the line where reading fails."""
     for path in paths:
         number = 0
@@ -47,9 +54,9 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Line]:
                 packed = plain.read(2) == _GZIP
                 plain.seek(0)
                 source: IO[bytes] = gzip.GzipFile(fileobj=plain) if packed else plain  # type: ignore[assignment]
-                while raw := source.readline(LONGEST):
-                    number += 1
-                    yield _line(raw) if _whole(raw, source) else Line(recv_ns=-1, payload=b"", raw=raw)
+                for chunk in _chunks(source):
+                    number += len(chunk.lines)
+                    yield chunk
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(f"{path}: line {number + 1}: {reason}") from None
@@ -57,21 +64,63 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Line]:
             raise ConfigError(f"{path}: empty")
 
 
-def _whole(raw: bytes, source: IO[bytes]) -> bool:
-    """Whether this is all of a line; the rest of a line that is too long is skipped, so that it is one line still."""
-    if len(raw) < LONGEST or raw.endswith(b"\n"):
-        return True
-    while (rest := source.readline(LONGEST)) and not rest.endswith(b"\n"):
-        pass
-    return False
+def _chunks(source: IO[bytes]) -> Iterator[Chunk]:
+    """Blocks cut behind their last line end. What could be read before an error is given before it is raised."""
+    rest = np.zeros(0, np.uint8)
+    passing = False  # the rest of a line that is longer than a block
+    error: Exception | None = None
+    ended = False
+    while not ended:
+        block = np.empty(len(rest) + BLOCK, np.uint8)
+        block[: len(rest)] = rest
+        filled, error = _fill(source, block, len(rest))
+        ended = filled < len(block)
+        ends = np.flatnonzero(block[:filled] == 10)
+        start = 0
+        if passing and len(ends):
+            start, ends, passing = int(ends[0]) + 1, ends[1:], False
+        behind = int(ends[-1]) + 1 if len(ends) else start
+        if passing:
+            behind = filled
+        elif ended and error is None and behind < filled:
+            ends, behind = np.append(ends, filled), filled
+        elif not ended and filled - behind > BLOCK // 2:
+            ends, behind, passing = np.append(ends, filled), filled, True
+        if len(ends):
+            yield _split(block, ends, start)
+        rest = block[behind:filled]
+    if error is not None:
+        raise error
 
 
-def _line(raw: bytes) -> Line:
-    stamp, space, payload = raw.strip().partition(b" ")
-    good = bool(space) and stamp.isdigit() and len(stamp) <= 19
-    return Line(recv_ns=int(stamp) if good else -1, payload=payload, raw=raw)
+def _fill(source: IO[bytes], block: Bytes, filled: int) -> tuple[int, Exception | None]:
+    """Read until the block is full or the source ends: (bytes held, what broke)."""
+    view = memoryview(block)  # type: ignore[arg-type]
+    try:
+        while filled < len(block):
+            count = source.readinto1(view[filled:])  # type: ignore[attr-defined]
+            if not count:
+                break
+            filled += count
+    except (OSError, EOFError, zlib.error) as error:
+        return filled, error
+    return filled, None
 
 
+def _split(data: Bytes, ends: npt.NDArray[np.int64], start: int) -> Chunk:
+    lines = np.empty(len(ends), LINE)
+    regular = bool(kernels.split(data, ends, start, LONGEST, lines))
+    whole = regular and ends[-1] < len(data) and data[ends[-1]] == 10
+    return Chunk(data, lines, (start, int(ends[-1]) + 1) if whole else None)
+
+
+def chunk_of(lines: Sequence[bytes]) -> Chunk:
+    """Lines that are at hand, as one chunk; none of them holds a line end."""
+    data = np.frombuffer(b"\n".join(lines) + b"\n", np.uint8).copy()
+    return _split(data, np.flatnonzero(data == 10), 0)
+
+
+# -- the account -------------------------------------------------------------------------------------------------------
 class _Event(msgspec.Struct):
     e: str = ""
     s: str = ""
@@ -89,25 +138,41 @@ _decode = msgspec.json.Decoder(_Frame | list[_Event]).decode
 class FrameLines:
     """One pass over recordings, which takes its own account of them: the engine's figures are held against it.
 
-    Iterating gives the lines with a usable receive time, and counts the others.
+    Iterating gives the lines with a usable receive time, and counts the others. Whoever has had them read by
+    `kernels.recorded.read_lines` gives them to `count`.
 
     Attributes:
-        head: the first lines, good or not, read at once: they show the symbols, their precision and the clock offset.
+        head: the first usable lines: they show the symbols, their precision and the clock offset.
         counts: every line read so far, by event type, or why it has none; the sum is the number of lines.
-        traded: quantity of the market's trades by (event type, symbol), as far as read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Read the head. Raises ConfigError, also where no line there has the form of a recording."""
-        self._lines = read_lines(paths)
-        self.head = list(islice(self._lines, HEAD))
-        stamps = [line.recv_ns for line in self.head if line.recv_ns >= 0]
+        self._chunks = read_chunks(paths)
+        self._first: list[Chunk] = []
+        texts: list[bytes] = []
+        stamps: list[int] = []
+        left = HEAD
+        while left > 0 and (chunk := next(self._chunks, None)) is not None:
+            self._first.append(chunk)
+            first = chunk._replace(lines=chunk.lines[:left])
+            left -= len(first.lines)
+            usable = first._replace(lines=first.lines[first.lines["recv_ns"] >= 0])
+            texts += _raw(usable)
+            stamps += usable.lines["recv_ns"].tolist()
         if not stamps:
             raise ConfigError(f"{paths[0]}: line 1: not `<receive time, ns> <frame>`")
         # The first time that the next one bears out, so that one damaged line cannot rule out all others.
         self._last_ns = next((one for one, other in pairwise(stamps) if abs(one - other) <= FAR_NS), stamps[0])
+        self.head: list[bytes] = []
+        last_ns = self._last_ns
+        for text, stamp in zip(texts, stamps, strict=True):
+            if abs(stamp - last_ns) <= FAR_NS:
+                self.head.append(text)
+                last_ns = stamp
         self.counts: Counter[str] = Counter()
-        self.traded: dict[tuple[str, str], Decimal] = {}
+        self._lots: Counter[tuple[int, str, int]] = Counter()
+        self._odd: dict[tuple[str, str], Decimal] = {}
         self._sha = hashlib.sha256()
 
     @property
@@ -115,19 +180,62 @@ class FrameLines:
         """Over every line read so far, whatever the compression and the line ends."""
         return self._sha.hexdigest()
 
-    def __iter__(self) -> Iterator[Line]:
-        for line in chain(self.head, self._lines):
-            self._sha.update(line.raw.strip() + b"\n")
-            if line.recv_ns < 0:
+    def __iter__(self) -> Iterator[Chunk]:
+        for chunk in chain(self._first, self._chunks):
+            if chunk.span is not None:
+                self._sha.update(memoryview(chunk.data[slice(*chunk.span)]))  # type: ignore[arg-type]
+            else:
+                for raw in _raw(chunk):
+                    self._sha.update(raw + b"\n")
+            yield self._usable(chunk)
+
+    def _usable(self, chunk: Chunk) -> Chunk:
+        """Without the lines that have no receive time, or an impossible one."""
+        stamps = chunk.lines["recv_ns"]
+        steps = np.abs(np.diff(stamps, prepend=np.int64(self._last_ns)))
+        if stamps.min() >= 0 and steps.max() <= FAR_NS:
+            self._last_ns = int(stamps[-1])
+            return chunk
+        keep = np.zeros(len(stamps), np.bool_)
+        for number, stamp in enumerate(stamps.tolist()):
+            if stamp < 0:
                 self.counts["unreadable"] += 1
-            elif abs(line.recv_ns - self._last_ns) > FAR_NS:
+            elif abs(stamp - self._last_ns) > FAR_NS:
                 self.counts["time_far_off"] += 1
             else:
-                self._last_ns = line.recv_ns
-                self.counts[self._count(line.payload)] += 1
-                yield line
+                self._last_ns = stamp
+                keep[number] = True
+        return chunk._replace(lines=chunk.lines[keep])
 
-    def _count(self, payload: bytes) -> str:
+    def count(self, chunk: Chunk, listings: Sequence[Listing]) -> None:
+        """Take lines that were read into the account."""
+        kinds = chunk.lines["kind"]
+        for kind, number in enumerate(np.bincount(kinds, minlength=len(_KINDS) + 1).tolist()):
+            if kind != kernels.UNREAD_LINE and number:
+                self.counts[_KINDS[kind]] += number
+        for line in chunk.lines[kinds == kernels.UNREAD_LINE]:
+            self.counts[self._judge(bytes(chunk.data[line["start"] : line["end"]]))] += 1
+        for kind in (kernels.TRADE_LINE, kernels.AGG_TRADE_LINE):
+            trades = chunk.lines[(kinds == kind) & (chunk.lines["lots"] > 0)]
+            # Summed as floats, in two halves that stay exact.
+            high, low = (
+                np.bincount(trades["symbol"], weights=half)
+                for half in (trades["lots"] >> _HALF, trades["lots"] & ((1 << _HALF) - 1))
+            )
+            for symbol in np.flatnonzero(high + low).tolist():
+                one = listings[symbol]
+                self._lots[kind, one.symbol, one.qty_decimals] += (int(high[symbol]) << _HALF) + int(low[symbol])
+
+    @property
+    def traded(self) -> dict[tuple[str, str], Decimal]:
+        """Quantity of the market's trades by (event type, symbol), as far as counted."""
+        sums = dict(self._odd)
+        for (kind, symbol, decimals), lots in self._lots.items():
+            key = (_KINDS[kind], symbol)
+            sums[key] = sums.get(key, Decimal(0)) + Decimal(lots).scaleb(-decimals)
+        return sums
+
+    def _judge(self, payload: bytes) -> str:
         try:
             frame = _decode(payload)
         except msgspec.ValidationError:
@@ -137,16 +245,23 @@ class FrameLines:
         inner = frame.data or frame if isinstance(frame, _Frame) else frame
         events = inner if isinstance(inner, list) else [inner]
         for event in events:
-            self._add(event)
+            if event.e in ("trade", "aggTrade") and event.X == "MARKET":
+                self._add_text(event)
         name = events[0].e if events else ""
         return name if name in _EVENTS else "other_event" if name else "no_event"
 
-    def _add(self, event: _Event) -> None:
-        if event.e in ("trade", "aggTrade") and event.X == "MARKET":
-            try:
-                quantity = Decimal(event.q)
-            except InvalidOperation:
-                return
-            if quantity.is_finite() and 0 < quantity < _MOST:
-                key = (event.e, event.s)
-                self.traded[key] = self.traded.get(key, Decimal(0)) + quantity
+    def _add_text(self, event: _Event) -> None:
+        try:
+            quantity = Decimal(event.q)
+        except InvalidOperation:
+            return
+        if quantity.is_finite() and 0 < quantity < _MOST:
+            key = (event.e, event.s)
+            self._odd[key] = self._odd.get(key, Decimal(0)) + quantity
+
+
+def _raw(chunk: Chunk) -> list[bytes]:
+    """Every line without the white space around it."""
+    data = chunk.data.tobytes()
+    starts, ends = chunk.lines["raw_start"].tolist(), chunk.lines["end"].tolist()
+    return [data[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -12,9 +12,6 @@ from aegis.venue.http import HttpReply
 
 __all__ = ["MemoryPort", "Mover"]
 
-#: Scheduled items may be late by this without anybody noticing: a float of seconds has no finer grain.
-_GRAIN_NS = 1_000
-
 
 class Mover:
     """Moves a simulator through virtual time; one task calls `until`, everybody else only schedules things."""
@@ -33,13 +30,13 @@ class Mover:
 
     async def until(self, target_ns: int) -> None:
         """Sleep to `target_ns` of the clock, running everything that falls due on the way at its own time."""
-        while (now_ns := self._now_ns()) < target_ns - _GRAIN_NS:
+        while (now_ns := self._now_ns()) < target_ns:
             due_ns = self.simulator.next_ns()
             wake_ns = target_ns if due_ns is None else min(target_ns, due_ns)
-            if wake_ns > now_ns + _GRAIN_NS:
+            if wake_ns > now_ns:
                 with trio.move_on_after((wake_ns - now_ns) / 1e9):
                     await self._bell.receive()
-            if due_ns is not None and due_ns <= self._now_ns() + _GRAIN_NS:
+            if due_ns is not None and due_ns <= self._now_ns():
                 self.simulator.advance(due_ns)
         self.simulator.advance(target_ns)
 

@@ -109,7 +109,7 @@ def _replay_frames(paths: Sequence[Path], options: ReplayOptions, journal_path: 
     run = FramesRun(config, paths, warmup_bars=_WARMUP_BARS, say=say)
     journal = Journal.create(journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns)
     try:
-        return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=config.seed)
+        return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=None)
     except BaseExceptionGroup as group:
         raise _ours(group) from None
     finally:

@@ -11,9 +11,9 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
 import trio.testing
@@ -101,8 +101,11 @@ class VirtualClock:
 
 
 @contextmanager
-def deterministic_scheduling(seed: int) -> Iterator[None]:
-    """Fix the order in which Trio runs tasks that are ready together: same seed, same order.
+def deterministic_scheduling(seed: int | None) -> Iterator[None]:
+    """Fix the order in which Trio runs tasks that are ready together: same seed, same order; None: always by age.
+
+    A seed explores orders, but its draws count the turns of the scheduler: one more turn anywhere, and everything after
+    it is shuffled otherwise. What must come out the same after a change that means nothing takes None.
 
     Trio has no public way: it seeds the private names below under Hypothesis, and so do we. A Trio without them raises
     RuntimeError instead of giving runs that only look reproducible.
@@ -114,15 +117,28 @@ def deterministic_scheduling(seed: int) -> Iterator[None]:
         raise RuntimeError(f"trio {trio.__version__} cannot schedule deterministically: use a version pyproject allows")
     state = generator.getstate()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    generator.seed(seed)
+    if seed is None:
+        scheduler._r = _Unshuffled()
+    else:
+        generator.seed(seed)
     try:
         yield
     finally:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = switch  # type: ignore[misc]
+        scheduler._r = generator
         generator.setstate(state)
 
 
-def run_virtual(body: Callable[[VirtualClock, *Ts], Awaitable[T]], *args: *Ts, epoch_ns: int, seed: int) -> T:
+class _Unshuffled(random.Random):
+    """Trio sorts what is ready by age and then shuffles it: this leaves it sorted."""
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        return None
+
+
+def run_virtual(
+    body: Callable[[VirtualClock, *Ts], Awaitable[T]], *args: *Ts, epoch_ns: int, seed: int | None
+) -> T:
     """Run `body(clock, *args)` as a whole Trio program on a virtual clock with fixed scheduling; return its result."""
     clock = VirtualClock(epoch_ns)
     with deterministic_scheduling(seed):

@@ -18,6 +18,7 @@ from aegis.exchange.books import Books
 from aegis.exchange.history import History
 from aegis.exchange.recorded import RecordedSource, listing_from_frames, listing_from_spec
 from aegis.kernels.books import MARK, QUOTE, TRADE
+from aegis.research.lines import chunk_of
 
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "binance-usdm-btcusdt-20240808.gz"
 VENUE_MS = 1_723_161_256_000
@@ -50,8 +51,14 @@ LINES = [quote(0, 1), trade(10), quote(20, 2, "61800.10", "61800.20")]
 LISTINGS = listing_from_frames([*LINES, quote(21, 3, "61799.90", "61800.20")])
 
 
+def source_of(lines, listings, *, at_once=7, **options):
+    """A source that gets its lines in several chunks."""
+    parts = [lines[k : k + at_once] for k in range(0, len(lines), at_once)]
+    return RecordedSource(map(chunk_of, parts), lines, listings, **options)
+
+
 def read(lines, listings=LISTINGS, **options):
-    source = RecordedSource(lines, listings, **options)
+    source = source_of(lines, listings, **options)
     return source, source.events(2**62)
 
 
@@ -155,22 +162,22 @@ def test_any_bytes_are_survived_and_counted(lines):
 
 def test_a_recording_without_event_times_is_refused():
     with pytest.raises(ConfigError, match="event time"):
-        RecordedSource([b"garbage", line(0, {"a": 1})], LISTINGS)
+        source_of([b"garbage", line(0, {"a": 1})], LISTINGS)
     with pytest.raises(ConfigError, match="no bookTicker"):
         listing_from_frames([b"garbage"])
 
 
 def test_a_restored_source_goes_on_where_it_was():
     lines = [quote(k * 100, k + 1, f"{61_800 + k}.00", f"{61_800 + k}.10") for k in range(50)]
-    whole, part = RecordedSource(lines, LISTINGS), RecordedSource(lines, LISTINGS)
+    whole, part = source_of(lines, LISTINGS), source_of(lines, LISTINGS)
     middle = (VENUE_MS + 2_450) * MS
     whole.events(middle)
     part.events(middle)
-    resumed = RecordedSource(lines, LISTINGS)
+    resumed = source_of(lines, LISTINGS)
     resumed.restore(part.snapshot())
     np.testing.assert_array_equal(whole.events(2**62), resumed.events(2**62))
     with pytest.raises(ConfigError, match="shorter"):
-        RecordedSource(lines[:3], LISTINGS).restore(part.snapshot())
+        source_of(lines[:3], LISTINGS).restore(part.snapshot())
 
 
 def test_listings_have_the_precision_that_the_texts_show():
@@ -208,7 +215,7 @@ def test_a_real_recording_is_accounted_for_to_the_last_line():
             if data.get("e") == "trade" and data["X"] == "MARKET":
                 volume += Decimal(data["q"])
     with gzip.open(RECORDING) as file:
-        source = RecordedSource(file, listings)
+        source = source_of(file.read().splitlines(), listings, at_once=5_000)
         books = Books(listings, source, start_ns=source.start_ns)
         history = History(listings, None, source.start_ns // MS)
         records = []

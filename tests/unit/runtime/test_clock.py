@@ -46,6 +46,25 @@ def test_equal_seeds_give_equal_schedules_and_other_seeds_others() -> None:
     assert len({tuple(runs[0]) for runs in traces.values()}) == 5
 
 
+def test_without_a_seed_a_turn_more_of_others_changes_no_order() -> None:
+    async def with_strangers(clock: VirtualClock, tasks: int, strangers: int) -> list[tuple[int, int]]:
+        async def stranger() -> None:
+            for _ in range(7):
+                await trio.sleep(0.1)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(strangers):
+                nursery.start_soon(stranger)
+            return await trace_of_a_race(clock, tasks)
+
+    traces = {
+        seed: [run_virtual(with_strangers, 7, strangers, epoch_ns=EPOCH_NS, seed=seed) for strangers in range(4)]
+        for seed in (None, 1)
+    }
+    assert traces[None] == [traces[None][0]] * 4
+    assert traces[1] != [traces[1][0]] * 4
+
+
 def test_virtual_time_starts_at_the_epoch_and_jumps() -> None:
     async def main(clock: VirtualClock) -> tuple[int, int, int, int]:
         start = clock.wall_ns()
