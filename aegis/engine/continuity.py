@@ -76,7 +76,7 @@ class Continuity:
             self._start_over(again, now_ns)
 
     def fill(self, symbol: int, trades: Records | None, now_ns: int) -> Records | None:
-        """FILL rows from the first missing trade on, or None. Returns ROW rows for the bars where they fill the hole."""
+        """FILL rows from the first missing trade on, or None. Returns ROW rows for the bars if they fill the hole."""
         self.mend(now_ns)  # trades since the last boundary may say where the hole ends
         if symbol not in self.holes.open:
             return None  # given up meanwhile
