@@ -16,6 +16,7 @@ import click
 from aegis import __version__
 from aegis import config as configs
 from aegis.core.errors import AegisError, ConfigError, Interrupted, VenueRefusal, VenueUnavailable
+from aegis.research.bench import GROUPS
 
 if TYPE_CHECKING:
     from aegis.config import Config
@@ -26,6 +27,9 @@ EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_VENUE, EXIT_INTERNAL, EXIT_CONFIG = 1, 2, 69
 _EXIT_CODES = f"""\b
 Exit codes: 0 done, or stopped on request; {EXIT_CHECK_FAILED} a check failed; {EXIT_USAGE} usage;
 {EXIT_VENUE} venue unavailable; {EXIT_INTERNAL} internal; {EXIT_CONFIG} configuration or input."""
+
+_INPUT = click.Path(path_type=Path, dir_okay=False, exists=True, readable=True)
+_OUTPUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -182,6 +186,31 @@ def exchange(settings_json: str | None, state: Path | None, **options: Any) -> N
     else:
         settings = ExchangeSettings(state_dir=state, **options)
     sys.exit(run_child(settings))
+
+
+@cli.command()
+@click.argument("group", type=click.Choice([*GROUPS, "all"]), default="all")
+@click.option("--quick", is_flag=True, help="One sample a row and shorter windows: figures to look at, not to quote.")
+@click.option("--json", "json_path", type=_OUTPUT, metavar="FILE", help="Write the report there as JSON too.")
+@click.option("--file", type=_INPUT, metavar="FILE", help="The recording for `replay`; default: one made here.")
+@click.option("--peers", "peers_path", type=_INPUT, metavar="FILE", help="Rows of `nox -s peers`, shown beside ours.")
+def bench(group: str, quick: bool, json_path: Path | None, file: Path | None, peers_path: Path | None) -> None:
+    """Measure this machine, row by row, against what is promised.
+
+    Exits with 1 where a row could not be measured; a missed target is a fact, not an error.
+    """
+    from aegis.research.bench import groups, table
+    from aegis.surface.bench import render
+
+    peers = table.read_peers(peers_path) if peers_path else ()
+    effort = table.QUICK if quick else table.FULL
+    names = GROUPS if group == "all" else (group,)
+    report = groups.measure(names, table.Bench(effort=effort, say=_say, file=file), peers)
+    click.echo(render(report))
+    if json_path is not None:
+        json_path.write_bytes(report.encode())
+    if not report.ok:
+        sys.exit(EXIT_CHECK_FAILED)
 
 
 @cli.command()

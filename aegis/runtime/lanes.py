@@ -265,13 +265,18 @@ class Lanes:
         raise LaneFull(lane)
 
     def _expire_oldest(self) -> bool:
-        """Turn the full lane round once, leaving out the oldest item that may expire. Nobody waits on it meanwhile."""
+        """Take out the oldest item that may expire: the head, or else the lane is turned round once without it.
+
+        Nobody waits on the lane meanwhile.
+        """
         lane = Priority.DECISION
         oldest: Item | None = None
-        for _ in range(self.depth(lane)):
+        for place in range(self.depth(lane)):
             item = self._receive[lane].receive_nowait()
             if oldest is None and item.expires:
                 oldest = item
+                if place == 0:
+                    break
             else:
                 self._send[lane].send_nowait(item)
         if oldest is None:

@@ -64,7 +64,7 @@ def options(one: click.Command) -> set[str]:
 def test_the_commands_and_their_common_options() -> None:
     found = commands()
     assert set(found) == {
-        "run", "replay", "exchange", "check", "universe", "status", "trades", "why", "journal export",
+        "run", "replay", "exchange", "bench", "check", "universe", "status", "trades", "why", "journal export",
     }  # fmt: skip
     for name in ("run", "replay", "universe", "status", "trades", "why"):
         assert "--json" in options(found[name])
