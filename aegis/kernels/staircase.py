@@ -20,7 +20,7 @@ from aegis.kernels.compile import kernel
 
 __all__ = ["CYCLE_MS", "MOVE", "PARAMETERS", "STATE", "price_moves", "stairs"]
 
-CYCLE_MS = 12_000
+CYCLE_MS = 24_000
 
 #: Columns of the parameters of a symbol: int64.
 PARAMETERS = ("start", "spread", "direction", "unit", "touch", "trade", "delay_ms", "tick_e8")

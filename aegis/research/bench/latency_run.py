@@ -69,8 +69,8 @@ structure = "5s"
 min_gap_atr = 2.0
 min_stop_bps = 60.0
 target_r = 2.0
-time_limit_bars = 2
-max_zone_age_bars = 20
+time_limit_bars = 4
+max_zone_age_bars = 24
 
 [risk]
 risk_pct = 0.01
