@@ -164,7 +164,10 @@ class Trade:
     @property
     def open_qty(self) -> Decimal:
         """Absolute size still open by the executions seen."""
-        return self.entered_qty - sum((fill.qty for fill in self._closing_fills()), ZERO)
+        left = self.entered_qty
+        for order in (*self.stops, *self.targets, *self.exits):
+            left -= order.tape.qty
+        return left - sum((fill.qty for fill in self.venue_fills.values()), ZERO)
 
     def result(self, margin_asset: str) -> TradeResult:
         """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""

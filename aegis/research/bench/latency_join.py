@@ -35,7 +35,8 @@ class Sent:
 
     def of(self, symbol: str) -> npt.NDArray[np.void]:
         """The price changes of one symbol, in the order in which they were sent."""
-        return self.moves[self.moves["symbol"] == self.names.index(symbol)]
+        found: npt.NDArray[np.void] = self.moves[self.moves["symbol"] == self.names.index(symbol)]
+        return found
 
 
 @attrs.frozen(kw_only=True, eq=False)

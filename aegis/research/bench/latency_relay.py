@@ -10,7 +10,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 import msgspec
@@ -20,6 +20,7 @@ from aegis.core.values import ClientId
 __all__ = ["Chunk", "Relay", "client_messages", "entries"]
 
 _READ_BYTES = 1 << 16
+_CLOSE_S = 5.0
 
 #: When some bytes were in hand (monotonic ns), and the bytes.
 Chunk = tuple[int, bytes]
@@ -33,12 +34,14 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.connections: list[list[Chunk]] = []
-        threading.Thread(target=self._accept, name="relay accept", daemon=True).start()
+        self._threads = [_start(self._accept)]
 
     def close(self) -> None:
-        """Take no more connections; those that are open end with their ends."""
+        """Take no more connections, and wait a moment for those that are open: they end with their ends."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(_CLOSE_S)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -50,15 +53,24 @@ class Relay:
                 return
             chunks: list[Chunk] = []
             self.connections.append(chunks)
-            passed: SimpleQueue[bytes] = SimpleQueue()
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for body, arguments in (
-                (_read, (client, chunks, passed)),
-                (_pass, (server, passed)),
-                (_copy, (server, client)),
-            ):
-                threading.Thread(target=body, args=arguments, name="relay", daemon=True).start()
+            self._threads.append(_start(_carry, client, server, chunks))
+
+
+def _start(body: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=body, args=arguments, name="relay", daemon=True)
+    thread.start()
+    return thread
+
+
+def _carry(client: socket.socket, server: socket.socket, chunks: list[Chunk]) -> None:
+    with client, server:
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        passed: SimpleQueue[bytes] = SimpleQueue()
+        threads = [_start(_read, client, chunks, passed), _start(_pass, server, passed)]
+        _copy(server, client)
+        for thread in threads:
+            thread.join()
 
 
 def _read(client: socket.socket, chunks: list[Chunk], passed: SimpleQueue[bytes]) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ _SETTLE_S = 10.0
 _STOP_S = 60.0
 _STALL_S = 60.0
 _SEED = 7
-_WALLET = 1_000_000
+_WALLET = Decimal(1_000_000)
 
 _CONFIG = """\
 mode = "testnet"
@@ -122,12 +122,10 @@ class Measured:
 
 
 async def run_case(case: Case, directory: Path) -> Measured:
-    """Start everything, wait for the orders, stop everything, and join what was noted.
+    """Start everything, wait for the orders, stop everything, and join what was noted in `directory`, an empty one.
 
     Raises VenueUnavailable where a process did not start, died, or nothing happened for a minute.
     """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
     notes = directory / "venue.npz"
     settings = ExchangeSettings(
         symbols=case.symbols, seed=_SEED, rate=float(case.rate), latency_median_ms=0.0, latency_p99_ms=0.0,

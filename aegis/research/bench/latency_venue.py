@@ -82,7 +82,8 @@ class Stairs:
             self._opened = True
             return self._opening(until_ns)
         count = max(0, until_ms - self._next_ms)
-        out = np.zeros(count * self._rate // 1_000 + 2 * len(self._params) + 2, kernels.EVENT)
+        marks = (count // 1_000 + 2) * len(self._params)  # of every second that is touched
+        out = np.zeros(count * self._rate // 1_000 + 1 + marks, kernels.EVENT)
         used = staircase.stairs(
             self._first_ms, self._next_ms, max(until_ms, self._next_ms), self._rate, self._params, self._state, out
         )
