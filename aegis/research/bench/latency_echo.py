@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -19,8 +18,11 @@ import numpy.typing as npt
 import trio
 
 from aegis.core.errors import VenueUnavailable
+from aegis.runtime.clock import SystemClock
 
 __all__ = ["echo_floor"]
+
+_monotonic_ns = SystemClock().monotonic_ns
 
 _MESSAGE = b"x" * 300  # about the size of an order
 _PAUSE_S = 0.002
@@ -57,7 +59,7 @@ def _measure(line: socket.socket, count: int) -> npt.NDArray[np.int64]:
     def read() -> None:
         size = 0
         while data := line.recv(_READ_BYTES):
-            stamp_ns = time.monotonic_ns()
+            stamp_ns = _monotonic_ns()
             size += len(data)
             if size // len(_MESSAGE) > len(arrived):
                 arrived.append(stamp_ns)
@@ -65,9 +67,10 @@ def _measure(line: socket.socket, count: int) -> npt.NDArray[np.int64]:
 
     threading.Thread(target=read, name="echo reader", daemon=True).start()
     sent: list[int] = []
+    pause = threading.Event()
     for _ in range(count):
-        time.sleep(_PAUSE_S)  # an idle program, as an engine is between two orders
-        sent.append(time.monotonic_ns())
+        pause.wait(_PAUSE_S)  # an idle program, as an engine is between two orders
+        sent.append(_monotonic_ns())
         line.sendall(_MESSAGE)
         if not heard.acquire(timeout=_PATIENCE_S):
             raise VenueUnavailable("the echo stopped answering")

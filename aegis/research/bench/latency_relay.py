@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 import msgspec
 
 from aegis.core.values import ClientId
+from aegis.runtime.clock import SystemClock
 
 __all__ = ["Chunk", "Relay", "client_messages", "entries"]
+
+_monotonic_ns = SystemClock().monotonic_ns
 
 _READ_BYTES = 1 << 16
 _CLOSE_S = 5.0
@@ -80,7 +82,7 @@ def _read(client: socket.socket, chunks: list[Chunk], passed: SimpleQueue[bytes]
             data = client.recv(_READ_BYTES)
         except OSError:
             data = b""
-        chunks.append((time.monotonic_ns(), data))
+        chunks.append((_monotonic_ns(), data))
         passed.put(data)
         if not data:
             return

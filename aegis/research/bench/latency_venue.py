@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -47,6 +46,8 @@ from aegis.runtime.clock import SystemClock
 from aegis.runtime.warm import warm
 
 __all__ = ["Stairs", "bench_listings", "main"]
+
+_monotonic_ns = SystemClock().monotonic_ns
 
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
@@ -145,7 +146,7 @@ class _Market:
         records = self._books.published()
         if len(records):
             late_ns = self._now_ns() - int(records["time_ns"][0])
-            self._notes.batch(records, time.monotonic_ns(), late_ns)
+            self._notes.batch(records, _monotonic_ns(), late_ns)
         self._hub.publish(records, at_ns)
         self._history.apply(records, at_ns)
 
