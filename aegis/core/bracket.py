@@ -166,8 +166,9 @@ class Trade:
         """Absolute size still open by the executions seen."""
         left = self.entered_qty
         for order in (*self.stops, *self.targets, *self.exits):
-            left -= order.tape.qty
-        return left - sum((fill.qty for fill in self.venue_fills.values()), ZERO)
+            if order.tape.fills:
+                left -= order.tape.qty
+        return left - sum((fill.qty for fill in self.venue_fills.values()), ZERO) if self.venue_fills else left
 
     def result(self, margin_asset: str) -> TradeResult:
         """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""

@@ -25,7 +25,7 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.engine import journal_format
-from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings
+from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings, SocketLimits
 from aegis.exchange.spawn import SpawnedExchange, spawn_exchange
 from aegis.research.bench.latency_join import Joined, Sent, join
 from aegis.research.bench.latency_relay import Relay, entries
@@ -40,6 +40,8 @@ _STOP_S = 60.0
 _STALL_S = 60.0
 _SEED = 7
 _WALLET = Decimal(1_000_000)
+#: An engine that falls behind must show as latency, not be cut off.
+_BACKLOG_BYTES = 1 << 30
 
 _CONFIG = """\
 mode = "testnet"
@@ -130,6 +132,7 @@ async def run_case(case: Case, directory: Path) -> Measured:
     settings = ExchangeSettings(
         symbols=case.symbols, seed=_SEED, rate=float(case.rate), latency_median_ms=0.0, latency_p99_ms=0.0,
         weight_limit=1_000_000_000, wallet=_WALLET, tick_ms=case.tick_ms,
+        sockets=SocketLimits(backlog_bytes=_BACKLOG_BYTES),
     )  # fmt: skip
     command = [sys.executable, "-m", "aegis.research.bench.latency_venue", settings.to_json(), str(notes)]
     async with spawn_exchange(command, ready_deadline_s=_READY_S, grace_s=_STOP_S) as venue:
