@@ -13,9 +13,10 @@ import attrs
 import numpy as np
 import trio
 
+from aegis.core.errors import VenueUnavailable
 from aegis.research.bench.latency_echo import echo_floor
 from aegis.research.bench.latency_run import Case, Measured, run_case
-from aegis.research.bench.table import Bench, Row, median_row
+from aegis.research.bench.table import Bench, Row, invalid, median_row
 
 __all__ = ["measure", "rows_of"]
 
@@ -56,9 +57,26 @@ def measure(bench: Bench) -> Iterator[Row]:
             rate=promise.rate, orders=round(_ORDERS * (_QUICK_SCALE if quick else 1)), durability=promise.durability
         )
         bench.say(f"latency: {promise.name}, {case.orders} orders")
+        measured = _run(case)
+        if isinstance(measured, str):  # a venue that cannot keep up, say: the other cases can still be measured
+            for percent in promise.targets:
+                yield invalid("latency", f"{promise.name}, p{percent:g}", measured, unit="us")
+        else:
+            yield from rows_of(promise.name, promise.targets, case, measured)
+
+
+def _run(case: Case) -> Measured | str:
+    """What was measured, or why nothing could be."""
+    why = ""
+    try:
         with tempfile.TemporaryDirectory(prefix="aegis-bench-") as place:
-            measured = trio.run(run_case, case, Path(place))
-        yield from rows_of(promise.name, promise.targets, case, measured)
+            return trio.run(run_case, case, Path(place))
+    except* VenueUnavailable as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        why = str(found)
+    return why
 
 
 def rows_of(name: str, targets: dict[float, float], case: Case, measured: Measured) -> Iterator[Row]:

@@ -34,7 +34,7 @@ from aegis.research.bench.latency_venue import bench_listings
 __all__ = ["Case", "Measured", "run_case"]
 
 _READY_S = 300.0
-_START_S = 300.0
+_START_S = 120.0
 _SETTLE_S = 10.0
 _STOP_S = 60.0
 _STALL_S = 60.0
