@@ -24,7 +24,7 @@ from aegis.core.secret import Secret
 from aegis.engine import account_files, journal_format
 from aegis.engine.bar_store import BarStore
 from aegis.engine.inputs import NoTap, Tap
-from aegis.engine.journal import Journal
+from aegis.engine.journal import Journal, TimedScribe
 from aegis.engine.learn import choose, learn_market
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
@@ -306,10 +306,11 @@ async def _trade(
         header = RecordingHeader(run=state.run, symbols=symbols, config_toml=dump(config))
         start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
         tap = stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
+    scribe = TimedScribe(state.journal, metrics.histogram("journal.append_ns"), clock.monotonic_ns)
     limiter = trio.CapacityLimiter(4)
     session = Session(
         config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
-        scribe=state.journal, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
+        scribe=scribe, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
         run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past, bars=_bars(config, access, state),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []

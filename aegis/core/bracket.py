@@ -172,7 +172,13 @@ class Trade:
     @property
     def open_qty(self) -> Decimal:
         """Absolute size still open by the executions seen."""
-        return self.entered_qty - sum((fill.qty for fill in self._closing_fills()), ZERO)
+        left = self.entry.tape.qty if self.entry is not None else ZERO
+        for order in (*self.stops, *self.targets, *self.exits):
+            if order.tape.fills:
+                left -= order.tape.qty
+        for fill in self.outside.values():
+            left += fill.qty * (fill.side.sign * self.plan.side.sign)
+        return left
 
     def result(self, margin_asset: str) -> TradeResult:
         """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""

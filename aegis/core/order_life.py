@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import attrs
@@ -46,7 +47,7 @@ class OrderState(enum.Enum):
     ABSENT = "ABSENT"
     """It never arrived, proven by the absence rule."""
 
-    @property
+    @cached_property  # asked for every open order at every decision: to hash an enum takes longer than all the rest
     def final(self) -> bool:
         return self in _FINAL
 

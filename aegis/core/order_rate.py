@@ -22,21 +22,18 @@ class OrderRate:
         share = rate_pct / 100
         self.limits = (int(budget.orders_10s * share), int(budget.orders_1m * share))
         self.algo_limit = int(budget.open_algos * share)
-        self._sent: deque[int] = deque()
+        self._sent: tuple[deque[int], deque[int]] = (deque(), deque())
         self._reserved: dict[SymbolName, int] = {}
+        self.reserved = 0
+        """Counts held back for protection that has not been sent yet."""
 
     def used(self, now_ns: int) -> tuple[int, int]:
         """Counts of the two windows, reservations included."""
-        while self._sent and now_ns - self._sent[0] >= _WINDOWS_NS[1]:
-            self._sent.popleft()
-        recent = sum(1 for sent_ns in self._sent if now_ns - sent_ns < _WINDOWS_NS[0])
-        reserved = self.reserved
-        return recent + reserved, len(self._sent) + reserved
-
-    @property
-    def reserved(self) -> int:
-        """Counts held back for protection that has not been sent yet."""
-        return sum(self._reserved.values())
+        for sent, window_ns in zip(self._sent, _WINDOWS_NS, strict=True):
+            while sent and now_ns - sent[0] >= window_ns:
+                sent.popleft()
+        recent, minute = self._sent
+        return len(recent) + self.reserved, len(minute) + self.reserved
 
     def room(self, now_ns: int) -> tuple[int, int] | None:
         """None when an entry and its protection fit; else (what it would come to, the limit)."""
@@ -47,16 +44,24 @@ class OrderRate:
 
     def entry(self, symbol: SymbolName, now_ns: int) -> None:
         """Counts an entry and reserves its protection."""
-        self._sent.append(now_ns)
-        self._reserved[symbol] = self._reserved.get(symbol, 0) + ENTRY_COUNTS - 1
+        self._count(now_ns)
+        self._reserve(symbol, self._reserved.get(symbol, 0) + ENTRY_COUNTS - 1)
 
     def protection(self, symbol: SymbolName, now_ns: int) -> None:
         """Counts a protective or closing order, out of the symbol's reserve while there is one."""
-        self._sent.append(now_ns)
-        held = self._reserved.pop(symbol, 0)
-        if held > 1:
-            self._reserved[symbol] = held - 1
+        self._count(now_ns)
+        self._reserve(symbol, self._reserved.get(symbol, 0) - 1)
 
     def release(self, symbol: SymbolName) -> None:
         """The entry ended without a fill, or the trade is over: its reserve is free again."""
-        self._reserved.pop(symbol, None)
+        self._reserve(symbol, 0)
+
+    def _count(self, now_ns: int) -> None:
+        for sent in self._sent:
+            sent.append(now_ns)
+
+    def _reserve(self, symbol: SymbolName, counts: int) -> None:
+        self.reserved -= self._reserved.pop(symbol, 0)
+        if counts > 0:
+            self._reserved[symbol] = counts
+            self.reserved += counts

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import overload
+from typing import TypeVar, overload
 
 import attrs
 
 from aegis.core.algo_orders import AlgoOrder
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import AlgoRequest, AlgoUpdate, OrderRequest, OrderUpdate, Outcome, TradeLite
-from aegis.core.order_life import Change, OrderState
+from aegis.core.order_life import CancelState, Change, OrderState
 from aegis.core.orders import WorkingOrder
 from aegis.core.values import ClientId, Side, SymbolName
 
@@ -20,6 +20,7 @@ __all__ = ["OrderStore", "Ours", "WorkingExposure"]
 
 ZERO = Decimal(0)
 Ours = WorkingOrder | AlgoOrder
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +46,11 @@ class OrderStore:
         self._open: dict[SymbolName, dict[ClientId, Ours]] = {}
         self._all: dict[ClientId, Ours] = {}
         self._ended: OrderedDict[ClientId, None] = OrderedDict()
+        # What is asked at every event and every decision is kept up to date instead of looked for in all open orders.
+        self._working: dict[ClientId, WorkingOrder] = {}
+        self._algos: dict[ClientId, None] = {}
+        self._unknown: dict[ClientId, None] = {}
+        self._in_doubt: dict[ClientId, None] = {}
 
     # -- entry ---------------------------------------------------------------------------------------------------------
     @overload
@@ -62,6 +68,7 @@ class OrderStore:
             order = WorkingOrder(request=request, created_ns=now_ns)
         self._all[request.cid] = order
         self._open.setdefault(request.symbol, {})[request.cid] = order
+        self._note(order)
         return order
 
     # -- routing -------------------------------------------------------------------------------------------------------
@@ -102,8 +109,10 @@ class OrderStore:
     def changed(self, cid: ClientId) -> None:
         """To be called after evidence was given to an order directly (`found`, `not_found`, `on_fill`, `recover`)."""
         order = self._all.get(cid)
-        if order is not None and order.settled:
-            self._retire(order)
+        if order is not None:
+            self._note(order)
+            if order.settled:
+                self._retire(order)
 
     # -- questions -----------------------------------------------------------------------------------------------------
     def get(self, cid: ClientId) -> Ours | None:
@@ -119,14 +128,21 @@ class OrderStore:
 
     def working_count(self, symbol: SymbolName | None = None) -> int:
         """Opening orders that may live; protection and exits are not counted (control C6)."""
-        return sum(1 for _ in self._working(symbol))
+        return len(self._working) if symbol is None else sum(1 for _ in self.working(symbol))
 
     def algo_count(self) -> int:
         """Conditional orders that may live, against the venue's account-wide limit."""
-        return sum(1 for order in self.open() if isinstance(order, AlgoOrder) and not order.state.final)
+        return len(self._algos)
+
+    @property
+    def in_doubt(self) -> bool:
+        """There is an order of unknown fate, one with executions missing, or one whose cancel was refused."""
+        return bool(self._in_doubt)
 
     def unknown(self, symbol: SymbolName | None = None) -> list[ClientId]:
         """Orders whose fate must be asked (control C16)."""
+        if not self._unknown:
+            return []
         return [order.cid for order in self.open(symbol) if order.state is OrderState.UNKNOWN]
 
     def incomplete(self) -> list[ClientId]:
@@ -136,15 +152,26 @@ class OrderStore:
     def exposure(self, symbol: SymbolName) -> WorkingExposure:
         """Worst case of the opening orders of a symbol, those of unknown fate in full (control C7)."""
         sides = {Side.BUY: ZERO, Side.SELL: ZERO}
-        for order in self._working(symbol):
+        for order in self.working(symbol):
             sides[order.side] += order.remaining
         return WorkingExposure(buy_qty=sides[Side.BUY], sell_qty=sides[Side.SELL])
 
+    def working(self, symbol: SymbolName | None = None) -> Iterator[WorkingOrder]:
+        """Opening orders that may live."""
+        yield from (order for order in tuple(self._working.values()) if symbol is None or order.symbol == symbol)
+
     # -- inside --------------------------------------------------------------------------------------------------------
-    def _working(self, symbol: SymbolName | None) -> Iterator[WorkingOrder]:
-        for order in self.open(symbol):
-            if isinstance(order, WorkingOrder) and order.opens and not order.state.final:
-                yield order
+    def _note(self, order: Ours) -> None:
+        """Sort an order in after anything has happened to it."""
+        cid, living = order.cid, not order.state.final
+        if isinstance(order, AlgoOrder):
+            _keep(self._algos, cid, None, wanted=living)
+        else:
+            _keep(self._working, cid, order, wanted=living and order.opens)
+        unknown = order.state is OrderState.UNKNOWN
+        lost = bool(order.tape.missing) or order.tape.unpriced
+        _keep(self._unknown, cid, None, wanted=unknown)
+        _keep(self._in_doubt, cid, None, wanted=unknown or lost or order.cancel is CancelState.DOUBTFUL)
 
     def _after(self, cid: ClientId, change: Change) -> Change:
         self.changed(cid)
@@ -156,7 +183,15 @@ class OrderStore:
             return
         if not orders:
             del self._open[order.symbol]
+        self._in_doubt.pop(order.cid, None)
         self._ended[order.cid] = None
         if len(self._ended) > self._keep:
             oldest, _ = self._ended.popitem(last=False)
             del self._all[oldest]
+
+
+def _keep(kept: dict[ClientId, T], cid: ClientId, value: T, *, wanted: bool) -> None:
+    if wanted:
+        kept[cid] = value
+    else:
+        kept.pop(cid, None)

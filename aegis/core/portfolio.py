@@ -141,8 +141,13 @@ class Portfolio:
 
     def mark(self, symbol: SymbolName, price: Decimal, now_ns: int) -> None:
         """A mark price; only those of open positions move equity and exposure."""
-        self._marks[symbol] = price
-        if symbol in self._positions:
+        self.mark_all({symbol: price}, now_ns)
+
+    def mark_all(self, prices: Mapping[SymbolName, Decimal], now_ns: int) -> None:
+        """Mark prices of one moment."""
+        moved = [symbol for symbol, price in prices.items() if self._marks.get(symbol) != price]
+        self._marks.update(prices)
+        if any(symbol in self._positions for symbol in moved):
             self._advance(now_ns)
             self._revalue()
 

@@ -59,7 +59,8 @@ class RiskGate:
 
     def __init__(self, limits: RiskLimits, budget: OrderBudget | None = None) -> None:
         self.limits = limits
-        self.rate = OrderRate(budget or OrderBudget(), float(limits.order_rate_pct))
+        told = OrderBudget(orders_10s=limits.orders_10s, orders_1m=limits.orders_1m)
+        self.rate = OrderRate(budget or told, float(limits.order_rate_pct))
         self.state = TradingState.HALTED
         self.state_reason = "not reconciled yet"
 

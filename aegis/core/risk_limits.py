@@ -91,6 +91,9 @@ class RiskLimits:
     spec_age_h: int = attrs.field(default=24, validator=_Count(1, 168))
     # rate
     order_rate_pct: Decimal = attrs.field(default=Decimal("50"), converter=_decimal, validator=_Within(0, 100))
+    orders_10s: int = attrs.field(default=300, validator=_Count(1, 100_000))
+    orders_1m: int = attrs.field(default=1_200, validator=_Count(1, 1_000_000))
+    """What the venue takes of the account; a share of `order_rate_pct` is used."""
 
 
 @attrs.frozen(kw_only=True)

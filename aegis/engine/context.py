@@ -49,9 +49,15 @@ class ContextMaker:
     dropped: set[SymbolName] = attrs.field(factory=set)
     """Symbols that have left the universe since the start: no entries, exits stay."""
     warm: npt.NDArray[np.bool_] = attrs.field(init=False)
+    _indices: dict[SymbolName, int] = attrs.field(init=False)
+    _marks: npt.NDArray[np.float64] = attrs.field(init=False)
+    _exact: dict[SymbolName, tuple[float, Decimal]] = attrs.field(factory=dict, init=False)
+    """The last mark of a symbol and its exact value: it changes once a second and is asked at every decision."""
 
     def __attrs_post_init__(self) -> None:
         self.warm = np.zeros(len(self.specs), np.bool_)
+        self._marks = self.table.symbols["mark"]
+        self._indices = {spec.symbol: index for index, spec in enumerate(self.specs)}
 
     def quote(self, symbol: int) -> views.Quote:
         """What a strategy may see of the newest prices."""
@@ -61,12 +67,17 @@ class ContextMaker:
 
     def mark(self, name: SymbolName) -> Decimal | None:
         """Mark price of a symbol by name; None where there is none yet."""
-        index = self._index(name)
-        price = float(self.table.symbols["mark"][index]) if index is not None else float("nan")
-        return exact(price) if 0.0 < price < _ABSURD else None
-
-    def _index(self, name: SymbolName) -> int | None:
-        return next((i for i, spec in enumerate(self.specs) if spec.symbol == name), None)
+        index = self._indices.get(name)
+        if index is None:
+            return None
+        price = float(self._marks[index])
+        known, value = self._exact.get(name, (0.0, ZERO))
+        if price == known:
+            return value
+        if not 0.0 < price < _ABSURD:
+            return None
+        self._exact[name] = price, exact(price)
+        return self._exact[name][1]
 
     def entry(
         self, symbol: int, now_ns: int, *, desk: Desk, portfolio: Portfolio, foreign: bool, gapped: bool
@@ -123,10 +134,10 @@ class ContextMaker:
             value = position.amount * (self.mark(name) or position.entry_price)
             gross += abs(value)
             net += value
-        for order in desk.store.open():
-            price = getattr(order.request, "price", None)
-            if price is not None and not order.state.final:
-                value = order.remaining * price  # type: ignore[union-attr]
+        for order in desk.store.working():
+            price = order.request.price
+            if price is not None:
+                value = order.remaining * price
                 buys, sells = (buys + value, sells) if order.side is Side.BUY else (buys, sells + value)
         equity = portfolio.equity
         working = buys + sells

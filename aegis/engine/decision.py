@@ -285,10 +285,8 @@ class Decision:
 
     # -- time and orders from outside ----------------------------------------------------------------------------------
     def on_timer(self, now_ns: int) -> None:
-        for symbol in self.portfolio.positions:
-            mark = self.contexts.mark(symbol)
-            if mark is not None:
-                self.portfolio.mark(symbol, mark, now_ns)
+        marks = ((symbol, self.contexts.mark(symbol)) for symbol in self.portfolio.positions)
+        self.portfolio.mark_all({symbol: mark for symbol, mark in marks if mark is not None}, now_ns)
         self.setups.expire(now_ns // _NS_PER_MS)
         self.desk.on_timer(now_ns)
         self._ask_where_doubtful()

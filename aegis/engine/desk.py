@@ -282,6 +282,8 @@ class Desk:
 
     def doubtful(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
         """What the venue must be asked: (symbol, client id, conditional, order id whose executions are missing)."""
+        if not self.unproven and not self.store.in_doubt:
+            return  # asked after every event: most of the time that is the answer
         unknown, incomplete = set(self.store.unknown()), set(self.store.incomplete())
         for order in self.store.open():
             conditional = isinstance(order, AlgoOrder)

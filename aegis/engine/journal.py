@@ -24,8 +24,9 @@ from aegis.engine.journal_format import (
     encode_frame,
     scan,
 )
+from aegis.runtime.metrics import Histogram
 
-__all__ = ["Disk", "Journal", "JournalFailed"]
+__all__ = ["Disk", "Journal", "JournalFailed", "TimedScribe"]
 
 
 class JournalFailed(InvariantBroken):
@@ -177,6 +178,20 @@ class Journal:
     def _fail(self, reason: str) -> JournalFailed:
         self.failure = reason
         return JournalFailed(f"{self.path}: {reason}")
+
+
+class TimedScribe:
+    """A journal whose appends are timed."""
+
+    def __init__(self, journal: Journal, append_ns: Histogram, now_ns: Callable[[], int]) -> None:
+        self._journal, self._append_ns, self._now_ns = journal, append_ns, now_ns
+
+    def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int:
+        """See `Journal.append`."""
+        begin_ns = self._now_ns()
+        seq = self._journal.append(kind, data, at_ns)
+        self._append_ns.record(self._now_ns() - begin_ns)
+        return seq
 
 
 def _sync_directory(directory: Path) -> None:

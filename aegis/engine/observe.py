@@ -24,6 +24,11 @@ _STAGES = {
     "analysis": "analysis.job_ns",
     "decision wait": "lane.decision.wait_ns",
     "execution wait": "lane.execution.wait_ns",
+    "hit": "decision.hit_ns",
+    "journal": "journal.append_ns",
+    "order wait": "order.wait_ns",
+    "order encode": "order.encode_ns",
+    "order send": "order.send_ns",
     "loop": "loop.late_ns",
 }
 _TICKS = [COUNTERS[name] for name in ("quotes", "agg_trades", "trades", "marks")]

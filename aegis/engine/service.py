@@ -108,6 +108,7 @@ class Service:
         self.fast = Drainer(self.lanes, FAST, self._handle_fast, now, metrics)
         self.slow = Drainer(self.lanes, SLOW, self._handle_slow, now, metrics)
         self.job_ns = metrics.histogram("analysis.job_ns")
+        self.hit_ns = metrics.histogram("decision.hit_ns")
         self.boundary_late_ns = metrics.histogram("conflation.late_ns")
 
     # -- what others bring ---------------------------------------------------------------------------------------------
@@ -220,8 +221,10 @@ class Service:
 
     def _decide_hits(self, now_ns: int) -> None:
         """Hits are decided inside the read that brought them: the feed has drained lanes 0 to 2 before it."""
+        begin_ns = self._clock.monotonic_ns()
         with _guard(self):
             self.machine.decide_hits(now_ns)
+        self.hit_ns.record(self._clock.monotonic_ns() - begin_ns)
 
     # -- handlers: synchronous -----------------------------------------------------------------------------------------
     def _handle_fast(self, item: Item) -> None:

@@ -108,6 +108,7 @@ class Session:
         self.config, self.access, self.market = config, access, market
         self.lifecycle = lifecycle
         self._clock = clock
+        self._metrics = metrics
         self._past = past
         self.failure = ""
         shards = session_shards(config, access, market)
@@ -311,7 +312,7 @@ class Session:
         return TradeSocket(
             url, self.access.signer, self._clock.venue_ns, self.service.outcome,
             limits=self.access.rest.limits, dial=dialer(self.access.ssl_context),
-            recv_window_ms=self.config.execution.recv_window_ms,
+            recv_window_ms=self.config.execution.recv_window_ms, metrics=self._metrics,
         )  # fmt: skip
 
     def _send(self, approved: Any) -> None:

@@ -1,6 +1,9 @@
 """Orders over the WebSocket API (PROTOCOL.md §1.5): one outbound task, replies matched by id, no waiting for anyone.
 
-    send() -> outbox (bounded) -> outbound task -> in flight -> reply -> deliver(Outcome)
+    send() -> socket, at once            -> in flight -> reply -> deliver(Outcome)
+           -> outbox -> outbound task ->
+
+A request leaves within `send` where the socket takes it; one that finds others waiting waits behind them.
 
 Every request that `send` accepted gets exactly one outcome. When the socket is lost, what was in flight becomes
 `Unknown` and what had not left is `Refused` as not sent. Nothing is ever sent twice.
@@ -16,11 +19,12 @@ import trio
 
 from aegis.core.errors import Restartable
 from aegis.core.messages import Outcome, Request, Unknown
-from aegis.venue.encode import encode
+from aegis.runtime.metrics import Metrics
+from aegis.venue.encode import Call, encode
 from aegis.venue.limits import Limits
 from aegis.venue.outcomes import ErrorBody, classify, classify_error, not_sent
 from aegis.venue.signing import Ed25519Signer, Params, Signer, signed_ws_params
-from aegis.venue.websocket import Dial, Socket, connection, heartbeat, live
+from aegis.venue.websocket import Dial, DirectSocket, Socket, connection, heartbeat, live
 from aegis.venue.wire_types import DecodeError, Id, Text, parse
 
 __all__ = ["TradeSocket"]
@@ -28,6 +32,8 @@ __all__ = ["TradeSocket"]
 OUTBOX = 256  # more than the venue takes in 10 s (300) is no use; full: the caller goes by REST
 IN_FLIGHT_MAX = 1024
 HANDSHAKE_WEIGHT = 5
+#: A request with its call, and when it was taken (venue ns); None: flush what `send` could not write whole.
+_Waiting = tuple[Request, Call, int] | None
 DRAIN_S = 5.0
 
 
@@ -67,6 +73,7 @@ class TradeSocket:
         pong_s: float = 5.0,
         life_s: float = 23.5 * 3600,
         on_clock_error: Callable[[], None] = lambda: None,
+        metrics: Metrics | None = None,
     ) -> None:
         """
         Args:
@@ -74,6 +81,7 @@ class TradeSocket:
             deliver: gets every outcome, synchronously, in the socket's own task; it must not block.
             limits: shared with REST for order counts; the weight of this API is counted there too, which errs safely.
             logon: authenticate the session once instead of each request; needs an Ed25519 key.
+            metrics: told how long requests wait for the socket's task, are encoded and signed, and are written.
             life_s: the venue cuts at 24 h; before that we drain and reconnect by ourselves.
         """
         if logon and not isinstance(signer, Ed25519Signer):
@@ -88,10 +96,16 @@ class TradeSocket:
         self._logon = logon
         self._ping_s, self._pong_s, self._life_s = ping_s, pong_s, life_s
         self._on_clock_error = on_clock_error
+        told = metrics or Metrics()
+        self._wait_ns = told.histogram("order.wait_ns")
+        self._encode_ns = told.histogram("order.encode_ns")
+        self._send_ns = told.histogram("order.send_ns")
         self._ids = itertools.count(1)
-        self._outbox: trio.MemorySendChannel[Request] | None = None
+        self._outbox: trio.MemorySendChannel[_Waiting] | None = None
         self._in_flight: dict[int, Request] = {}
         self._drained: trio.Event | None = None
+        self._direct: DirectSocket | None = None
+        self._waiting = 0
         self.malformed = 0
         self.unmatched = 0
 
@@ -113,23 +127,53 @@ class TradeSocket:
             return False
         if self._outbox.statistics().current_buffer_used >= OUTBOX:
             return False
-        call = encode(request)
-        if self._limits.try_spend(self._clock_ns(), weight=call.weight, orders=call.orders, priority=call.priority):
+        call, now_ns = encode(request), self._clock_ns()
+        if self._limits.try_spend(now_ns, weight=call.weight, orders=call.orders, priority=call.priority):
             return False
-        self._outbox.send_nowait(request)
+        if not self._send_now(request, call):
+            self._waiting += 1
+            self._outbox.send_nowait((request, call, now_ns))
         return True
+
+    def _send_now(self, request: Request, call: Call) -> bool:
+        """Write the request in the caller's own turn; False where that cannot be, and nothing has left."""
+        assert self._outbox is not None
+        if self._direct is None or self._waiting:
+            return False
+        begin_ns = self._clock_ns()
+        request_id, message = self._message(call)
+        ready_ns = self._clock_ns()
+        if not self._direct.send_text_now(message):
+            return False
+        self._in_flight[request_id] = request
+        if self._direct.unsent:
+            self._waiting += 1
+            self._outbox.send_nowait(None)
+        self._wait_ns.record(0)
+        self._encode_ns.record(ready_ns - begin_ns)
+        self._send_ns.record(self._clock_ns() - ready_ns)
+        return True
+
+    def _message(self, call: Call) -> tuple[int, bytes]:
+        """The next id, and the call under it, stamped and signed."""
+        request_id = next(self._ids)
+        stamped = self._stamp(call.params)
+        params = dict(stamped) if self._logon else signed_ws_params(stamped, self._signer)
+        return request_id, _message(request_id, call.ws_method, params)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, be ready (`started()`), serve until the connection is lost; always ends with Restartable."""
         wait_ns = self._limits.try_spend(self._clock_ns(), weight=HANDSHAKE_WEIGHT)
         if wait_ns:
             raise Restartable(f"trade socket: rate limit, {wait_ns / 1e9:.1f} s to wait")
-        send, receive = trio.open_memory_channel[Request](OUTBOX)
+        send, receive = trio.open_memory_channel[_Waiting](OUTBOX)
 
         async def serve(socket: Socket) -> Restartable:
             if self._logon:
                 await self._log_on(socket)
             self._outbox = send
+            self._direct = socket if isinstance(socket, DirectSocket) else None
+            self._waiting = 0
             task_status.started()
             why = await live(
                 [
@@ -148,24 +192,35 @@ class TradeSocket:
             self._settle(receive, "stopped")  # whatever a cancellation left
         raise Restartable(f"trade socket: {why}")
 
-    def _settle(self, receive: trio.MemoryReceiveChannel[Request], why: str) -> None:
+    def _settle(self, receive: trio.MemoryReceiveChannel[_Waiting], why: str) -> None:
         """Nothing more goes out; every open request gets its outcome."""
-        self._outbox = self._drained = None
+        self._outbox = self._drained = self._direct = None
         in_flight, self._in_flight = self._in_flight, {}
         for request in in_flight.values():
             self._deliver(Unknown(request=request, reason=f"trade socket lost: {why}"))
         while receive.statistics().current_buffer_used:
-            self._deliver(not_sent(receive.receive_nowait(), f"trade socket lost: {why}"))
+            waiting = receive.receive_nowait()
+            if waiting is not None:
+                self._deliver(not_sent(waiting[0], f"trade socket lost: {why}"))
 
-    async def _write(self, socket: Socket, receive: trio.MemoryReceiveChannel[Request]) -> None:
+    async def _write(self, socket: Socket, receive: trio.MemoryReceiveChannel[_Waiting]) -> None:
         while True:
-            request = await receive.receive()
-            request_id = next(self._ids)
+            waiting = await receive.receive()
+            if waiting is None:  # the rest of a message that the kernel did not take whole
+                assert self._direct is not None
+                await self._direct.flush()
+                self._waiting -= 1
+                continue
+            request, call, queued_ns = waiting
+            begin_ns = self._clock_ns()
+            request_id, message = self._message(call)
             self._in_flight[request_id] = request  # before the first byte can leave
-            call = encode(request)
-            stamped = self._stamp(call.params)
-            params = dict(stamped) if self._logon else signed_ws_params(stamped, self._signer)
-            await socket.send_message(_message(request_id, call.ws_method, params))
+            ready_ns = self._clock_ns()
+            await socket.send_message(message.decode())
+            self._waiting -= 1
+            self._wait_ns.record(begin_ns - queued_ns)
+            self._encode_ns.record(ready_ns - begin_ns)
+            self._send_ns.record(self._clock_ns() - ready_ns)
 
     def _stamp(self, params: Params) -> Params:
         return {**params, "recvWindow": self._recv_window_ms, "timestamp": self._clock_ns() // 1_000_000}
@@ -207,7 +262,9 @@ class TradeSocket:
     async def _log_on(self, socket: Socket) -> None:
         stamp = {"timestamp": self._clock_ns() // 1_000_000}
         request_id = next(self._ids)
-        await socket.send_message(_message(request_id, "session.logon", signed_ws_params(stamp, self._signer)))
+        await socket.send_message(
+            _message(request_id, "session.logon", signed_ws_params(stamp, self._signer)).decode()
+        )
         message = await socket.get_message()
         try:
             reply = parse(_REPLY, message.encode() if isinstance(message, str) else message)
@@ -217,7 +274,7 @@ class TradeSocket:
             code = reply.error.code if reply.error else reply.status
             raise Restartable(f"session.logon refused: {code}")
 
-    async def _retire(self, receive: trio.MemoryReceiveChannel[Request]) -> None:
+    async def _retire(self, receive: trio.MemoryReceiveChannel[_Waiting]) -> None:
         """Before the venue's own cut: take no more, let the answers come, then reconnect."""
         await trio.sleep(self._life_s)
         self._outbox = None
@@ -228,5 +285,5 @@ class TradeSocket:
         raise Restartable("planned reconnect")
 
 
-def _message(request_id: int, method: str, params: Params) -> str:
-    return msgspec.json.encode({"id": request_id, "method": method, "params": params}).decode()
+def _message(request_id: int, method: str, params: Params) -> bytes:
+    return msgspec.json.encode({"id": request_id, "method": method, "params": params})

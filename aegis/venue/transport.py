@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from typing import Protocol, cast
 
@@ -26,6 +27,39 @@ class Transport(Protocol):
     async def send(self, data: bytes) -> None: ...
     async def aclose(self) -> None: ...
 
+    @property
+    def unsent(self) -> bool: ...
+    def send_now(self, data: bytes) -> bool: ...
+
+
+class _Outlet:
+    """The writing side of a stream: one writer after the other, or at once where nobody writes."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._turn = trio.Lock()
+        self.rest = b""
+
+    @property
+    def free(self) -> bool:
+        """Nobody writes and nothing is left over."""
+        return isinstance(self._stream, trio.SocketStream) and not self._turn.locked() and not self.rest
+
+    def put(self, data: bytes) -> bool:
+        """Write without waiting; only while `free`. False: the kernel took nothing of it."""
+        assert isinstance(self._stream, trio.SocketStream)
+        try:
+            count = os.write(self._stream.socket.fileno(), data)
+        except OSError:  # no room now, or the connection is gone: whoever reads or writes in turn is told
+            return False
+        self.rest = data[count:]
+        return True
+
+    async def send(self, data: bytes) -> None:
+        async with self._turn:
+            data, self.rest = self.rest + data, b""
+            await self._stream.send_all(data)
+
 
 async def _receive_into(stream: trio.abc.Stream, room: memoryview) -> int:
     if isinstance(stream, trio.SocketStream):
@@ -38,6 +72,14 @@ async def _receive_into(stream: trio.abc.Stream, room: memoryview) -> int:
 class PlainTransport:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._outlet = _Outlet(stream)
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._outlet.rest)
+
+    def send_now(self, data: bytes) -> bool:
+        return self._outlet.free and self._outlet.put(data)
 
     async def start(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -46,7 +88,7 @@ class PlainTransport:
         return await _receive_into(self._stream, room)
 
     async def send(self, data: bytes) -> None:
-        await self._stream.send_all(data)
+        await self._outlet.send(data)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -65,12 +107,24 @@ class TlsTransport:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._cipher = memoryview(bytearray(_RECORD_BYTES))
-        self._writing = trio.Lock()
+        self._outlet = _Outlet(stream)
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._outlet.rest or self._outgoing.pending)
+
+    def send_now(self, data: bytes) -> bool:
+        if not self._outlet.free or self._outgoing.pending:
+            return False
+        self._tls.write(data)
+        record = self._outgoing.read()
+        if not self._outlet.put(record):
+            self._outlet.rest = record  # its number is used up: it must be the next to leave
+        return True
 
     async def _flush(self) -> None:
-        async with self._writing:
-            if self._outgoing.pending:
-                await self._stream.send_all(self._outgoing.read())
+        while self.unsent:
+            await self._outlet.send(self._outgoing.read())
 
     async def _fill(self) -> None:
         count = await _receive_into(self._stream, self._cipher)
@@ -94,8 +148,7 @@ class TlsTransport:
         waited = False
         while True:
             filled = self._decrypt(room)
-            if self._outgoing.pending:
-                await self._flush()
+            await self._flush()
             if filled is not None:
                 if not waited:
                     await trio.lowlevel.cancel_shielded_checkpoint()

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -18,8 +19,10 @@ from wsproto.utilities import LocalProtocolError
 
 from aegis.core.errors import Restartable
 from aegis.venue.http import verifying_context
+from aegis.venue.line import Line
+from aegis.venue.transport import PlainTransport, TlsTransport
 
-__all__ = ["Dial", "Socket", "connection", "dialer", "heartbeat", "live", "loss"]
+__all__ = ["Dial", "DirectSocket", "Socket", "connection", "dialer", "heartbeat", "live", "loss"]
 
 MESSAGE_BYTES_MAX = 4 << 20
 CONNECT_S = 5.0
@@ -44,6 +47,23 @@ class Socket(Protocol):
     async def send_message(self, message: str | bytes) -> None: ...
 
     async def ping(self, payload: bytes | None = None) -> None: ...
+
+
+class DirectSocket:
+    """A WebSocket over a line on which a message can also leave at once."""
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, line: Line) -> None:
+        self.get_message = socket.get_message
+        self.send_message = socket.send_message
+        self.ping = socket.ping
+        self.send_text_now = line.send_text_now
+        self.flush = partial(line.send_all, b"")
+        self._line = line
+
+    @property
+    def unsent(self) -> bool:
+        """Part of a message waits for `flush`."""
+        return self._line.unsent
 
 
 #: Opens a socket to an address; leaving the context closes it.
@@ -76,7 +96,7 @@ def dialer(ssl_context: ssl.SSLContext | None = None) -> Dial:
                         max_message_size=MESSAGE_BYTES_MAX,
                     )
                 try:
-                    yield socket
+                    yield DirectSocket(socket, stream)
                 finally:  # by hand: the library waits up to a minute for the peer
                     with trio.move_on_after(DISCONNECT_S, shield=True):
                         await socket.aclose()
@@ -87,24 +107,22 @@ def dialer(ssl_context: ssl.SSLContext | None = None) -> Dial:
     return dial
 
 
-async def _connect(host: str, port: int | None, context: ssl.SSLContext | None) -> trio.abc.Stream:
+async def _connect(host: str, port: int | None, context: ssl.SSLContext | None) -> Line:
     try:
         stream = await trio.open_tcp_stream(host, port or (443 if context else 80))
     except OSError as error:
         raise Restartable(f"cannot connect: {error.strerror or type(error).__name__}") from None
-    if context is None:
-        return stream
-    secure = trio.SSLStream(stream, context, server_hostname=host)
+    transport = PlainTransport(stream) if context is None else TlsTransport(stream, context, host)
     try:
-        await secure.do_handshake()
-    except trio.BrokenResourceError as error:
+        await transport.start()
+    except (OSError, trio.BrokenResourceError) as error:
         await trio.aclose_forcefully(stream)
-        why = getattr(error.__cause__, "verify_message", "") or type(error.__cause__).__name__
+        why = getattr(error, "verify_message", "") or type(error).__name__
         raise Restartable(f"TLS handshake failed: {why}") from None
     except trio.Cancelled:
         await trio.aclose_forcefully(stream)
         raise
-    return secure
+    return Line(transport, stream)
 
 
 def loss(error: BaseException) -> Restartable:

@@ -372,6 +372,7 @@ async def test_over_real_sockets_and_a_refused_connection():
             socket = TradeSocket(url, SIGNER, lambda: T0, got.send_nowait, limits=Limits(), dial=dialer())
             await nursery.start(socket.run)
             assert socket.send(order(1))
+            assert socket.in_flight == 1, "it left in the caller's own turn"
             assert await outcomes.receive() == Accepted(request=order(1), venue_id=7)
             nursery.cancel_scope.cancel()
         again = TradeSocket(url, SIGNER, lambda: T0, lambda _: None, limits=Limits(), dial=dialer())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aegis.core.algo_orders import AlgoOrder, VenueAlgo
 from aegis.core.bracket import BracketPolicy, ExitReason, Trade, TradePlan, TradeState
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Refused, Request, Unknown
-from aegis.core.order_life import AbsenceRule, OrderState
+from aegis.core.order_life import AbsenceRule, CancelState, OrderState
 from aegis.core.order_store import OrderStore
 from aegis.core.orders import VenueOrder, WorkingOrder
 from aegis.core.values import AlgoStatus, AlgoType, ClientId, OrderStatus, Side, TimeInForce
@@ -181,6 +181,18 @@ class Venue:
             )
 
 
+def assert_counts_are_right(store: OrderStore) -> None:
+    """What the store keeps ready is what a look at every order says."""
+    orders = list(store.open())
+    assert list(store.working()) == [o for o in orders if isinstance(o, WorkingOrder) and o.opens and not o.state.final]
+    assert store.working_count() == len(list(store.working()))
+    assert store.algo_count() == sum(isinstance(order, AlgoOrder) and not order.state.final for order in orders)
+    unknown = [order.cid for order in orders if order.state is OrderState.UNKNOWN]
+    assert store.unknown() == unknown
+    doubtful = [o for o in orders if o.tape.missing or o.tape.unpriced or o.cancel is CancelState.DOUBTFUL]
+    assert store.in_doubt == bool(unknown or doubtful)
+
+
 @given(st.integers(0, 2**32), st.integers(5, 80))
 def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: int) -> None:
     """Storm, then calm: the trade ends flat with nothing left at the venue, and never turned the position round."""
@@ -211,6 +223,7 @@ def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: in
                 store.sent(request.cid, now, now + SECOND)
             venue.submit(request)
         assert trade.step(now) == ()
+        assert_counts_are_right(store)
         live_exits = [order for order in trade.exits if not order.state.final]
         assert len(live_exits) <= 1
         stops = [order for order in trade.stops if order.state.live]
