@@ -171,7 +171,8 @@ class OrderStore:
         unknown = order.state is OrderState.UNKNOWN
         lost = bool(order.tape.missing) or order.tape.unpriced
         _keep(self._unknown, cid, None, wanted=unknown)
-        _keep(self._in_doubt, cid, None, wanted=unknown or lost or order.cancel is CancelState.DOUBTFUL)
+        doubt = unknown or lost or order.cancel is CancelState.DOUBTFUL
+        _keep(self._in_doubt, cid, None, wanted=doubt and not order.settled)
 
     def _after(self, cid: ClientId, change: Change) -> Change:
         self.changed(cid)
@@ -183,7 +184,6 @@ class OrderStore:
             return
         if not orders:
             del self._open[order.symbol]
-        self._in_doubt.pop(order.cid, None)
         self._ended[order.cid] = None
         if len(self._ended) > self._keep:
             oldest, _ = self._ended.popitem(last=False)

@@ -294,7 +294,7 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
     config, clock, metrics, tape, notes = make_config(), SystemClock(), Metrics(), Tape(), Notes()
     lifecycle, wires = Lifecycle(), list[Wire]()
     ready, settled = trio.Event(), list[Decimal]()
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             at = await nursery.start(lambda **status: serve_exchange(settings, **status))
             signer = HmacSigner(Secret(at.api_key), Secret(at.api_secret))
@@ -317,7 +317,9 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
             decision = session.machine.decision
 
             async def settle() -> None:
-                settled.append((await rest.account()).wallet)
+                while (await rest.account()).wallet != decision.portfolio.wallet:  # the last fills are on their way
+                    await trio.sleep(0.02)
+                settled.append(decision.portfolio.wallet)
 
             async def run() -> None:
                 await session.run(flatten=True, settle=settle, on_ready=ready.set)
