@@ -91,7 +91,9 @@ class Portfolio:
         self._movements = Movements()
         self._peak = wallet
         self._start_ns = self._observed_ns = now_ns
-        self._gross = self._net = self._gross_max = self._net_max = ZERO
+        # At the marks told last; what every decision asks is ready.
+        self.gross = self.net = self.unrealized = ZERO
+        self._gross_max = self._net_max = ZERO
         self._gross_integral = self._net_integral = ZERO
         self._in_market_ns = 0
 
@@ -121,7 +123,8 @@ class Portfolio:
         if fill.commission:
             self.fees[fill.commission_asset] = self.fees.get(fill.commission_asset, ZERO) + fill.commission
         self._set(fill.symbol, after)
-        self._marks.setdefault(fill.symbol, fill.price)
+        if after.amount:
+            self._marks.setdefault(fill.symbol, fill.price)
         self._revalue()
         return Booked(before=before, after=after, realized=fill.realized, expected=expected)
 
@@ -145,9 +148,10 @@ class Portfolio:
 
     def mark_all(self, prices: Mapping[SymbolName, Decimal], now_ns: int) -> None:
         """Mark prices of one moment."""
-        moved = [symbol for symbol, price in prices.items() if self._marks.get(symbol) != price]
-        self._marks.update(prices)
-        if any(symbol in self._positions for symbol in moved):
+        held = self._positions
+        moved = {s: price for s, price in prices.items() if s in held and self._marks[s] != price}
+        if moved:
+            self._marks.update(moved)
             self._advance(now_ns)
             self._revalue()
 
@@ -171,10 +175,6 @@ class Portfolio:
         return self.wallet_start + self.realized - fees + self.funding + self.transfers
 
     @property
-    def unrealized(self) -> Decimal:
-        return sum((position.unrealized(self._marks[symbol]) for symbol, position in self._positions.items()), ZERO)
-
-    @property
     def equity(self) -> Decimal:
         """Margin balance: wallet plus unrealised profit at mark."""
         return self.wallet + self.unrealized
@@ -184,8 +184,8 @@ class Portfolio:
         self._advance(now_ns)
         elapsed = Decimal(now_ns - self._start_ns) or Decimal(1)
         return Exposure(
-            gross=self._gross,
-            net=self._net,
+            gross=self.gross,
+            net=self.net,
             gross_max=self._gross_max,
             net_max=self._net_max,
             gross_mean=self._gross_integral / elapsed,
@@ -204,6 +204,7 @@ class Portfolio:
             self._positions[symbol] = position
         else:
             self._positions.pop(symbol, None)
+            self._marks.pop(symbol, None)  # too old by the time of the next position
 
     def _advance(self, now_ns: int) -> None:
         """Integrates what has been held since the last event."""
@@ -211,16 +212,17 @@ class Portfolio:
         if elapsed <= 0:
             return
         self._observed_ns = now_ns
-        self._gross_integral += self._gross * elapsed
-        self._net_integral += self._net * elapsed
+        self._gross_integral += self.gross * elapsed
+        self._net_integral += self.net * elapsed
         self._in_market_ns += elapsed if self._positions else 0
 
     def _revalue(self) -> None:
         values = [position.amount * self._marks[symbol] for symbol, position in self._positions.items()]
-        self._gross = sum((abs(value) for value in values), ZERO)
-        self._net = sum(values, ZERO)
-        self._gross_max = max(self._gross_max, self._gross)
-        self._net_max = max(self._net_max, abs(self._net))
+        self.gross = sum(map(abs, values), ZERO)
+        self.net = sum(values, ZERO)
+        self.unrealized = sum((p.unrealized(self._marks[symbol]) for symbol, p in self._positions.items()), ZERO)
+        self._gross_max = max(self._gross_max, self.gross)
+        self._net_max = max(self._net_max, abs(self.net))
         equity = self.equity
         # A transfer is neither profit nor loss: it moves the peak with the equity.
         self._peak = max(self._peak, equity - self.transfers)

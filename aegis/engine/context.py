@@ -129,11 +129,7 @@ class ContextMaker:
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
         """Positions plus everything that working orders could add."""
-        gross = net = buys = sells = ZERO
-        for name, position in portfolio.positions.items():
-            value = position.amount * (self.mark(name) or position.entry_price)
-            gross += abs(value)
-            net += value
+        gross, net, buys, sells = portfolio.gross, portfolio.net, ZERO, ZERO
         for order in desk.store.working():
             price = order.request.price
             if price is not None:
@@ -147,7 +143,7 @@ class ContextMaker:
             positions=len(desk.trades),
             gross_notional=gross + working,
             net_notional=max(abs(net + buys), abs(net - sells)),
-            open_risk=_open_risk(desk),
+            open_risk=desk.open_risk,
             orders_total=desk.store.working_count(),
             unknown_total=len(desk.store.unknown()),
             open_algos=desk.store.algo_count(),
@@ -161,16 +157,6 @@ def _held(desk: Desk, portfolio: Portfolio, name: SymbolName) -> Decimal:
     if amount or trade is None or trade.entry is None:
         return amount
     return trade.entry.request.qty * trade.plan.side.sign
-
-
-def _open_risk(desk: Desk) -> Decimal:
-    """Money lost if every open or entering trade were stopped at its stop."""
-    total = ZERO
-    for trade in desk.open_trades():
-        entry = trade.entry
-        if entry is not None:
-            total += (trade.open_qty + entry.remaining) * trade.plan.stop_distance
-    return total
 
 
 def _known(value: float) -> Decimal:

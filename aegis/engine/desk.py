@@ -7,6 +7,7 @@ evidence the trade of that symbol is asked what is missing (`Trade.step`), and t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import Any, Protocol
 
 import attrs
@@ -36,6 +37,7 @@ from aegis.engine.records import describe_fill, describe_outcome, describe_plan,
 
 __all__ = ["VENUE_CLOSES", "Desk", "Scribe"]
 
+ZERO = Decimal(0)
 #: How client ids begin under which the venue itself closes a position: liquidation, auto-deleveraging, settlement.
 VENUE_CLOSES = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
@@ -75,6 +77,9 @@ class Desk:
     """Events of orders that are not ours."""
     unproven: set[ClientId] = attrs.field(factory=set)
     """Orders rebuilt from a journal of which the venue has not told yet: it may know more than the journal."""
+    open_risk: Decimal = attrs.field(default=ZERO, init=False)
+    """Money lost if every open or entering trade were stopped at its stop."""
+    _risks: dict[SymbolName, Decimal] = attrs.field(factory=dict, init=False)
     _broken: InvariantBroken | None = attrs.field(default=None, init=False)
 
     # -- a new trade ---------------------------------------------------------------------------------------------------
@@ -90,12 +95,14 @@ class Desk:
         trade = Trade(plan, self.store, self.next_cid, self.policy)
         self.trades[plan.symbol] = trade
         trade.enter(approved.request, now_ns)
+        self._weigh(plan.symbol)
         self._dispatch(trade, approved, now_ns)
         self._complain()
 
     def adopt(self, trade: Trade) -> None:
         """Take over a trade that was rebuilt from the journal; each of its orders must be asked for."""
         self.trades[trade.plan.symbol] = trade
+        self._weigh(trade.plan.symbol)
         self.unproven.update(trade.roles)
 
     def exit(self, symbol: SymbolName, reason: ExitReason, now_ns: int) -> None:
@@ -232,6 +239,17 @@ class Desk:
             self.tails[symbol] = left
         else:
             self.tails.pop(symbol, None)
+        self._weigh(symbol)
+
+    def _weigh(self, symbol: SymbolName) -> None:
+        """Keep the sum of what is at risk: every decision asks for it, and one trade changes at a time."""
+        trade = self.trades.get(symbol)
+        risk = ZERO
+        if trade is not None and trade.entry is not None:
+            risk = (trade.open_qty + trade.entry.remaining) * trade.plan.stop_distance
+        self.open_risk += risk - self._risks.pop(symbol, ZERO)
+        if risk:
+            self._risks[symbol] = risk
 
     def _dispatch(self, trade: Trade, approved: Approved[Any], now_ns: int) -> None:
         """Journal, then hand on. Without a journal no entry leaves; protection, exits and cancels do."""

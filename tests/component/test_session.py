@@ -317,7 +317,7 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
             decision = session.machine.decision
 
             async def settle() -> None:
-                while (await rest.account()).wallet != decision.portfolio.wallet:  # the last fills are on their way
+                while (await rest.account()).wallet != decision.portfolio.wallet:  # noqa: ASYNC110 - fills are on their way
                     await trio.sleep(0.02)
                 settled.append(decision.portfolio.wallet)
 
