@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 
 from aegis.config import Config, decision_hash, dump, load
@@ -51,6 +50,7 @@ from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
 from aegis.runtime.warm import WarmProgress, warm
 from aegis.surface import view
+from aegis.surface.status_file import leave_bars, publish
 from aegis.venue.credentials import read_signer
 from aegis.venue.endpoints import DEMO, LIVE, Endpoints, simulated
 from aegis.venue.http import HttpxPort
@@ -334,6 +334,7 @@ async def _trade(
         root.start_soon(_stop_after, options.seconds, lifecycle)
     state.begun = True
     await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
+    await leave_bars(state.journal.path, session.machine)
     return summarize(
         session.machine, session.observer, clock.venue_ns(),
         run={"run": state.run, "mode": config.mode, "seed": config.seed, "journal": str(state.journal.path),
@@ -352,7 +353,7 @@ def _bars(config: Config, access: Access, state: _State) -> BarStore:
 
 def _look_on(root: trio.Nursery, observer: Observer, state: _State) -> None:
     """Start what people look at: status file, read model, live view."""
-    root.start_soon(_publish, observer, state.directory / "status.json")
+    root.start_soon(publish, observer, state.directory / "status.json")
     root.start_soon(follow, state.journal.path.with_suffix(".sqlite"), state.journal.path, state.run)
     root.start_soon(view.show, observer.snapshot)
 
@@ -384,17 +385,3 @@ async def _agree(machine: Machine, ledger: ReadLedger) -> tuple[str, ...]:
             if found:
                 await trio.sleep(0.1)
     return found
-
-
-async def _publish(observer: Observer, path: Path) -> None:
-    """Keep the status file fresh for `aegis status`; the disk is touched on a thread."""
-    while True:
-        data = msgspec.json.encode(observer.snapshot())
-        await trio.to_thread.run_sync(_replace, path, data)
-        await trio.sleep(1.0)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(data)
-    fresh.replace(path)

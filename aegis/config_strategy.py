@@ -71,7 +71,7 @@ class MeanReversionConfig(StrategyConfig):
     rsi_low: float = attrs.field(default=40.0, validator=between(1, 49))
     """A buy wants an RSI of at most this, a sell one of at least 100 less this."""
     stop_sigma: float = attrs.field(default=1.0, validator=between(0.1, 10))
-    min_stop_bps: float = attrs.field(default=20.0, validator=between(1, 2_000))
+    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
     """A market so quiet that the stop would be nearer is left alone: costs would be too large a part of the risk."""
     time_limit_bars: int = attrs.field(default=20, validator=between(1, 10_000))
 

@@ -76,7 +76,7 @@ def last_bar(state: State, symbol: int) -> np.void:
 
 @attrs.define(kw_only=True, eq=False)
 class Decision:
-    """See the module. `ask` rings the reconciler; it is an effect, not an input."""
+    """See the module. `ask` rings the reconciler, `seen` is told closed bars: effects, not inputs."""
 
     specs: Sequence[SymbolSpec]
     gate: RiskGate
@@ -90,6 +90,7 @@ class Decision:
     run: str
     stop_working: WorkingType
     ask: Callable[[], None] = lambda: None
+    seen: Callable[[Records], None] = lambda bars: None
     cids_used: int = 0
     signals: int = 0
     taken: int = 0
@@ -120,6 +121,7 @@ class Decision:
 
     def on_bars(self, bars: Records, front: State, now_ns: int) -> None:
         """A batch has been analysed; `front` is the state after it."""
+        self.seen(bars)
         np.not_equal(front.symbols["warm"], 0, out=self.contexts.warm)
         for name in BAR.names or ():  # column by column: padding between them is no fact
             self._bars_seen.update(np.ascontiguousarray(bars[name]).tobytes())
@@ -187,7 +189,8 @@ class Decision:
         self.signals += 1
         try:
             seen = (float(hit["price"]), int(hit["event_ms"]))
-            record = describe_decision(armed.setup, self.setups.candle(armed), seen, candidate, context, verdict)
+            candle, trail = self.setups.candle(armed), self.gate.trail
+            record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail)
             self.scribe.append("decision", record, now_ns)
         except InvariantBroken:
             if isinstance(verdict, Approved):

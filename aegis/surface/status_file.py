@@ -1,0 +1,34 @@
+"""What a run leaves in its directory for those who look at it: its status while it lives, its bars when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import trio
+
+from aegis.engine.machine import Machine
+from aegis.engine.observe import Observer
+from aegis.research.kept_bars import keep_bars
+
+__all__ = ["leave_bars", "publish"]
+
+
+async def publish(observer: Observer, path: Path) -> None:
+    """Keep the status file fresh for `aegis status`; the disk is touched on a thread. Until cancelled."""
+    while True:
+        data = msgspec.json.encode(observer.snapshot())
+        await trio.to_thread.run_sync(_replace, path, data)
+        await trio.sleep(1.0)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+async def leave_bars(journal: Path, machine: Machine) -> None:
+    """For `aegis chart` and `aegis signals`: the closed base bars that the engine still has."""
+    names = [spec.symbol for spec in machine.decision.specs]
+    await trio.to_thread.run_sync(keep_bars, journal, names, machine.analysis.front)
