@@ -12,7 +12,7 @@ from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.movements import Movement
-from aegis.core.risk import Control, Denied, EntryCandidate, EntryContext
+from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.signals.strategy import Setup
 
@@ -236,6 +236,11 @@ def restore_result(data: Data) -> TradeResult:
     )
 
 
+def _gate(code: DenyCode, value: object, limit: object, broken: bool) -> list[str]:
+    """A control that compares no numbers words its value for the case that it fails; where it holds the limit is so."""
+    return [code.value, str(limit if isinstance(limit, str) and not broken else value), str(limit)]
+
+
 def describe_decision(
     setup: Setup,
     candle: Data,
@@ -268,7 +273,7 @@ def describe_decision(
         "equity": plain(context.account.equity),
         "reasons": dict(setup.reasons),
         "bar": candle,
-        "gates": [[code.value, str(value), str(limit)] for code, value, limit, _ in trail],
+        "gates": [_gate(*control) for control in trail],
     }
     if isinstance(verdict, Denied):
         bound_by = verdict.bound_by.value if verdict.bound_by else None

@@ -27,6 +27,7 @@ class Witness:
     """`begin` before the first input, `saw` with bars and histories, `end` with the finished journal."""
 
     symbol: str
+    """Empty: the only one that there is."""
     config: Config | None = None
     records: list[dict[str, Any]] = attrs.field(factory=list)
     _index: int = -1
@@ -34,9 +35,12 @@ class Witness:
 
     def begin(self, config: Config, symbols: Sequence[str]) -> None:
         """Raises ConfigError where the data has no such symbol."""
+        if not self.symbol and len(symbols) == 1:
+            self.symbol = symbols[0]
         if self.symbol not in symbols:
             shown = ", ".join(symbols[:8]) + (", ..." if len(symbols) > 8 else "")
-            raise ConfigError(f"--symbol: the data has no {self.symbol}; it has {shown}")
+            missing = f"has no {self.symbol}" if self.symbol else "has several symbols"
+            raise ConfigError(f"--symbol: the data {missing}; it has {shown}")
         self.config, self._index = config, list(symbols).index(self.symbol)
 
     def saw(self, bars: Records) -> None:

@@ -65,6 +65,7 @@ def test_the_commands_and_their_common_options() -> None:
     found = commands()
     assert set(found) == {
         "run", "replay", "exchange", "check", "universe", "status", "trades", "why", "journal export",
+        "signals", "chart", "new-strategy", "lookahead",
     }  # fmt: skip
     for name in ("run", "replay", "universe", "status", "trades", "why"):
         assert "--json" in options(found[name])
