@@ -307,11 +307,10 @@ async def _trade(
         header = RecordingHeader(run=state.run, symbols=symbols, config_toml=dump(config))
         start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
         tap = stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
-    limiter = trio.CapacityLimiter(4)
     session = Session(
-        config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
-        scribe=state.journal, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
-        run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past, bars=_bars(config, access, state),
+        config, access, market, clock=clock, metrics=metrics, run=state.run, start_ns=start_ns, lifecycle=lifecycle,
+        cpu=Cpu(trio.CapacityLimiter(4), metrics, clock.monotonic_ns), scribe=state.journal, tap=tap, past=state.past,
+        synced=state.journal.sync if config.journal.durability == "power" else None, bars=_bars(config, access, state),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
     if paper is not None:

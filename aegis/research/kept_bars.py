@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,11 +36,11 @@ def kept_bars(journal: Path, symbol: str, bar_ms: int) -> Records:
     """A symbol's contiguous base bars, oldest first. Raises ConfigError where the run has left none of it."""
     path = journal.with_suffix(_SUFFIX)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
             symbols, bars = file["symbols"].tolist(), file["bars"]
     except FileNotFoundError:
         raise ConfigError(f"{path}: not there: a run leaves its bars when it ends; or give a recording") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: damaged: {error}") from None
     if symbol not in symbols or bars.dtype != BAR:
         raise ConfigError(f"--symbol: {symbol} was not traded in the run of {journal}")

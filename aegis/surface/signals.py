@@ -87,7 +87,7 @@ def changed(verdict: Verdict, *, as_json: bool) -> str:
         return json.dumps(told | {"first_change": found}, indent=2)
     seen = f"{verdict.bars} bars, {verdict.prefixes} prefixes, {verdict.setups} setups"
     if change is None:
-        return f"{seen}: " + ("the same signals every time" if verdict.setups else "it said nothing, which proves nothing")
+        return f"{seen}: " + ("the same signals every time" if verdict.setups else "it said nothing: no proof")
     lines = [
         f"{seen}: bar {change.number} ({iso(change.known_ms * _NS_PER_MS)}) is the first whose signals changed",
         f"  all the data             {'; '.join(change.whole) or 'nothing'}",

@@ -260,7 +260,7 @@ def test_a_report_is_printed_as_it_comes(
 ) -> None:
     seen: list[Any] = []
 
-    def report(*arguments: Any, as_json: bool) -> str:
+    def report(*arguments: Any, as_json: bool, at: None = None) -> str:
         seen.append((*arguments, as_json))
         return "a report"
 
