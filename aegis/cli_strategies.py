@@ -120,6 +120,7 @@ def lookahead(strategy: str, file: str, symbol: str, prefixes: int, seed: int, a
     STRATEGY is one that ships, FILE.py:Class, or a config. It is run on random beginnings of the data: the first bar
     whose signals change is named, with exit code 1.
     """
+    from aegis.config import Config
     from aegis.research import lookahead as looks
     from aegis.research.named_strategy import with_strategy
     from aegis.research.replay import ReplayOptions
@@ -128,6 +129,7 @@ def lookahead(strategy: str, file: str, symbol: str, prefixes: int, seed: int, a
 
     if strategy.endswith(".toml") and options["config_name"] is None:
         options["config_name"] = strategy
+    with_strategy(strategy, Config())  # a mistake is told before the data is read
     config, bars = bars_of_file(symbol, file, ReplayOptions(**options), _say)
     verdict = looks.lookahead(with_strategy(strategy, config), bars, prefixes=prefixes, seed=seed)
     click.echo(changed(verdict, as_json=as_json))

@@ -74,6 +74,8 @@ def test_lookahead_leaves_with_1_where_something_changed(
     code, out, _ = command("lookahead", "mean_reversion", "FILE", "--prefixes", "3")
     assert (code, handed[0]) == (0, ("", "FILE", None, None))
     assert out.startswith("200 bars, 4 prefixes, ")
+    assert command("lookahead", "nope", "FILE")[0] == 78
+    assert len(handed) == 1, "the data is not read for nothing"
     change = looks.Change(number=3, known_ms=0, cut=9, whole=("a",), prefix=())
     verdict = looks.Verdict(bars=200, prefixes=4, setups=7, change=change)
     monkeypatch.setattr(looks, "lookahead", lambda *_, **__: verdict)
