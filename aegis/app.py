@@ -23,6 +23,7 @@ from aegis.core.errors import ConfigError, Interrupted
 from aegis.core.secret import Secret
 from aegis.engine import account_files, journal_format
 from aegis.engine.bar_store import BarStore
+from aegis.engine.build import Market
 from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.journal import Journal, TimedScribe
 from aegis.engine.learn import choose, learn_market
@@ -300,18 +301,12 @@ async def _trade(
     market = await learn_market(access.rest, choices, config, clock.wall_ns())
     say(f"{len(market.specs)} symbols of {len(choices)}, warming up")
     start_ns = clock.wall_ns()
-    tap: Tap = NoTap()
-    if options.record is not None:
-        symbols = tuple(spec.symbol for spec in market.specs)
-        header = RecordingHeader(run=state.run, symbols=symbols, config_toml=dump(config))
-        start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
-        tap = stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
+    tap = _tap(stack, config, options, access, market, metrics, state.run, start_ns)
     scribe = TimedScribe(state.journal, metrics.histogram("journal.append_ns"), clock.monotonic_ns)
-    limiter = trio.CapacityLimiter(4)
     session = Session(
-        config, access, market, clock=clock, cpu=Cpu(limiter, metrics, clock.monotonic_ns), metrics=metrics,
-        scribe=scribe, synced=state.journal.sync if config.journal.durability == "power" else None, tap=tap,
-        run=state.run, start_ns=start_ns, lifecycle=lifecycle, past=state.past, bars=_bars(config, access, state),
+        config, access, market, clock=clock, metrics=metrics, run=state.run, start_ns=start_ns, lifecycle=lifecycle,
+        cpu=Cpu(trio.CapacityLimiter(4), metrics, clock.monotonic_ns), scribe=scribe, tap=tap, past=state.past,
+        synced=state.journal.sync if config.journal.durability == "power" else None, bars=_bars(config, access, state),
     )  # fmt: skip
     differences: list[tuple[str, ...]] = []
     if paper is not None:
@@ -334,6 +329,7 @@ async def _trade(
         root.start_soon(_stop_after, options.seconds, lifecycle)
     state.begun = True
     await session.run(flatten=options.flatten, settle=settle, on_ready=ready)
+    await status.leave_bars(state.journal.path, session.machine)
     return summarize(
         session.machine, session.observer, clock.venue_ns(),
         run={"run": state.run, "mode": config.mode, "seed": config.seed, "journal": str(state.journal.path),
@@ -343,6 +339,24 @@ async def _trade(
         differences=differences[0] if differences else None,
         failure=session.failure,
     )  # fmt: skip
+
+
+def _tap(
+    stack: AsyncExitStack,
+    config: Config,
+    options: RunOptions,
+    access: Access,
+    market: Market,
+    metrics: Metrics,
+    run: str,
+    start_ns: int,
+) -> Tap:
+    """Where every input is shown to: a recording, until the stack ends, or nowhere."""
+    if options.record is None:
+        return NoTap()
+    header = RecordingHeader(run=run, symbols=tuple(spec.symbol for spec in market.specs), config_toml=dump(config))
+    start = Start.of(market, [shard.channel() for shard in session_shards(config, access, market)])
+    return stack.enter_context(RecordingTap(options.record, header, metrics, start, start_ns))
 
 
 def _bars(config: Config, access: Access, state: _State) -> BarStore:

@@ -15,6 +15,8 @@ import click
 
 from aegis import __version__
 from aegis import config as configs
+from aegis.cli_options import home_option, json_option, run_option
+from aegis.cli_strategies import COMMANDS
 from aegis.core.errors import AegisError, ConfigError, Interrupted, VenueRefusal, VenueUnavailable
 from aegis.research.bench import GROUPS
 
@@ -38,19 +40,6 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _home_option(command: C) -> C:
-    return click.option(
-        "--home",
-        type=click.Path(path_type=Path, file_okay=False),
-        envvar="AEGIS_HOME",
-        help="Where state lives; or AEGIS_HOME. Default: the user's state directory.",
-    )(command)
-
-
-def _json_option(command: C) -> C:
-    return click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")(command)
-
-
 def _config_option(command: C) -> C:
     return click.option(
         "--config", "config_name", default="sim", show_default=True, metavar="FILE",
@@ -71,10 +60,6 @@ class _Seconds(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
-
-
-def _run_option(command: C) -> C:
-    return click.option("--run", "run_id", metavar="RUN", help="A past run; default: the latest.")(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
@@ -100,8 +85,8 @@ def cli() -> None:
 )
 @click.option("--resume", metavar="RUN", help="Go on with a simulated run: engine and exchange.")
 @click.option("--live", is_flag=True, help='Together with mode = "live" and credentials: real money.')
-@_home_option
-@_json_option
+@home_option
+@json_option
 def run(config_name: str, live: bool, as_json: bool, **options: Any) -> None:
     """Trade: by default on the embedded simulated exchange."""
     from aegis import app
@@ -150,8 +135,8 @@ def _finish(summary: Any, as_json: bool) -> None:
 )
 @click.option("--base-bar", metavar="LENGTH", help="Of the base bar: 1s or longer, such as 5s, 1m, 15m.")
 @click.option("--compare", metavar="RUN", help="Print the first difference to a live run's signals and decisions.")
-@_home_option
-@_json_option
+@home_option
+@json_option
 def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Recordings through the same engine, on the data's clock.
 
@@ -226,7 +211,7 @@ def check(config_name: str) -> None:
 
 @cli.command()
 @_config_option
-@_json_option
+@json_option
 def universe(config_name: str, as_json: bool) -> None:
     """Which symbols are in, which are out, and why."""
     from aegis import app
@@ -237,9 +222,9 @@ def universe(config_name: str, as_json: bool) -> None:
 
 
 @cli.command()
-@_run_option
-@_home_option
-@_json_option
+@run_option
+@home_option
+@json_option
 def status(run_id: str | None, home: Path | None, as_json: bool) -> None:
     """A running engine, or how a past run ended."""
     from aegis.surface import reports
@@ -248,9 +233,9 @@ def status(run_id: str | None, home: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
-@_run_option
-@_home_option
-@_json_option
+@run_option
+@home_option
+@json_option
 def trades(run_id: str | None, home: Path | None, as_json: bool) -> None:
     """Closed trades of a run."""
     from aegis.surface import reports
@@ -258,19 +243,8 @@ def trades(run_id: str | None, home: Path | None, as_json: bool) -> None:
     click.echo(reports.trades(home, run_id, as_json=as_json))
 
 
-@cli.command()
-@click.option("--symbol", required=True, metavar="SYMBOL", help="Such as BTCUSDT.")
-@_run_option
-@_home_option
-@_json_option
-def why(symbol: str, run_id: str | None, home: Path | None, as_json: bool) -> None:
-    """The decisions on one symbol, and their reasons.
-
-    What was seen, the gate that refused with value and limit, what happened.
-    """
-    from aegis.surface import reports
-
-    click.echo(reports.why(home, run_id, symbol, as_json=as_json))
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.group()
@@ -279,8 +253,8 @@ def journal() -> None:
 
 
 @journal.command("export")
-@_run_option
-@_home_option
+@run_option
+@home_option
 def journal_export(run_id: str | None, home: Path | None) -> None:
     """Print a run's journal as JSON lines.
 

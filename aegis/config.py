@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import re
 import tomllib
 from decimal import Decimal
@@ -19,6 +20,8 @@ import attrs
 import cattrs
 import tomli_w
 
+from aegis.config_checks import between, matching, one_of
+from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
 from aegis.config_tree import TreeError, structure
 from aegis.config_venue import VenueConfig
 from aegis.core.errors import ConfigError
@@ -33,8 +36,11 @@ __all__ = [
     "ExchangeConfig",
     "ExecutionConfig",
     "FeedConfig",
+    "FvgRetestConfig",
     "JournalConfig",
     "LogConfig",
+    "MeanReversionConfig",
+    "OwnStrategyConfig",
     "StrategyConfig",
     "UniverseConfig",
     "VenueConfig",
@@ -71,34 +77,6 @@ def duration_text(ms: int) -> str:
     raise ValueError(f"{ms} ms is no whole number of seconds")
 
 
-# Validators begin their text with the field's name: `config_tree` joins it to the path of the table.
-def _between(low: float, high: float) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value <= high:  # also refuses NaN
-            raise ValueError(f"{attribute.name}: must be between {low:g} and {high:g}, not {value!r}")
-
-    return check
-
-
-def _one_of(*allowed: str) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
-        if value not in allowed:
-            raise ValueError(f"{attribute.name}: must be one of {', '.join(allowed)}, not {value!r}")
-
-    return check
-
-
-def _matching(pattern: str, wanted: str, *, seen: bool = True) -> Any:
-    """The text, or each of several, matches; not `seen`: it could be a secret that was put there by mistake."""
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
-        for text in (value,) if isinstance(value, str) else value:
-            if re.fullmatch(pattern, text) is None:
-                raise ValueError(f"{attribute.name}: must be {wanted}" + (f", not {text!r}" if seen else ""))
-
-    return check
-
-
 def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
     try:
         length = duration_ms(value)
@@ -108,23 +86,23 @@ def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         raise ValueError(f"{attribute.name}: {value!r} does not divide a day")
 
 
-_symbol_names = _matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
-_variable = _matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment variable in capitals", seen=False)
+_symbol_names = matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
+_variable = matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment variable in capitals", seen=False)
 
 
 @attrs.frozen(kw_only=True)
 class UniverseConfig:
     """Which symbols are traded. Everything here is applied to exchangeInfo and the 24 h tickers."""
 
-    quote: str = attrs.field(default="USDT", validator=_matching("[A-Z0-9]{1,20}", "an asset, such as USDT"))
+    quote: str = attrs.field(default="USDT", validator=matching("[A-Z0-9]{1,20}", "an asset, such as USDT"))
     underlying: tuple[str, ...] = attrs.field(default=("COIN",), validator=_symbol_names)
-    top: int = attrs.field(default=300, validator=_between(1, 1000))
-    min_age_days: float = attrs.field(default=30.0, validator=_between(0, 10_000))
-    min_volume_quote: float = attrs.field(default=1_000_000.0, validator=_between(0, 1e15))
-    max_spread_bps: float = attrs.field(default=20.0, validator=_between(0.01, 10_000))
+    top: int = attrs.field(default=300, validator=between(1, 1000))
+    min_age_days: float = attrs.field(default=30.0, validator=between(0, 10_000))
+    min_volume_quote: float = attrs.field(default=1_000_000.0, validator=between(0, 1e15))
+    max_spread_bps: float = attrs.field(default=20.0, validator=between(0.01, 10_000))
     include: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
     exclude: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
-    refresh_hours: float = attrs.field(default=24.0, validator=_between(0.01, 168))
+    refresh_hours: float = attrs.field(default=24.0, validator=between(0.01, 168))
 
 
 @attrs.frozen(kw_only=True)
@@ -137,24 +115,24 @@ class FeedConfig:
     `mend_wait_s` for trades that a cut has lost and that are fetched.
     """
 
-    streams_per_socket: int = attrs.field(default=300, validator=_between(1, 1024))
-    connect_timeout_s: float = attrs.field(default=5.0, validator=_between(0.1, 60))
-    first_message_s: float = attrs.field(default=10.0, validator=_between(0.1, 600))
-    backoff_max_s: float = attrs.field(default=30.0, validator=_between(0.1, 600))
-    rotate_after_s: float = attrs.field(default=82_800.0, validator=_between(60, 86_000))
-    overlap_s: float = attrs.field(default=2.0, validator=_between(0.1, 60))
-    overlap_max_mib: int = attrs.field(default=16, validator=_between(1, 256))
-    mend_wait_s: float = attrs.field(default=5.0, validator=_between(0.1, 20))
-    connections_per_5min: int = attrs.field(default=100, validator=_between(4, 300))
-    trade_source: str = attrs.field(default="aggTrade", validator=_one_of("aggTrade", "trade"))
+    streams_per_socket: int = attrs.field(default=300, validator=between(1, 1024))
+    connect_timeout_s: float = attrs.field(default=5.0, validator=between(0.1, 60))
+    first_message_s: float = attrs.field(default=10.0, validator=between(0.1, 600))
+    backoff_max_s: float = attrs.field(default=30.0, validator=between(0.1, 600))
+    rotate_after_s: float = attrs.field(default=82_800.0, validator=between(60, 86_000))
+    overlap_s: float = attrs.field(default=2.0, validator=between(0.1, 60))
+    overlap_max_mib: int = attrs.field(default=16, validator=between(1, 256))
+    mend_wait_s: float = attrs.field(default=5.0, validator=between(0.1, 20))
+    connections_per_5min: int = attrs.field(default=100, validator=between(4, 300))
+    trade_source: str = attrs.field(default="aggTrade", validator=one_of("aggTrade", "trade"))
 
 
 @attrs.frozen(kw_only=True)
 class ConflationConfig:
     """`analysis_latency_ms` is how long a result is held back on a virtual clock, where computing takes no time."""
 
-    interval_ms: int = attrs.field(default=100, validator=_between(10, 10_000))
-    analysis_latency_ms: int = attrs.field(default=2, validator=_between(0, 1_000))
+    interval_ms: int = attrs.field(default=100, validator=between(10, 10_000))
+    analysis_latency_ms: int = attrs.field(default=2, validator=between(0, 1_000))
 
 
 @attrs.frozen(kw_only=True)
@@ -163,8 +141,8 @@ class BarsConfig:
 
     base: str = attrs.field(default="1m", validator=_bar_length)
     structure: str = attrs.field(default="5m", validator=_bar_length)
-    lateness_ms: int = attrs.field(default=250, validator=_between(0, 60_000))
-    warmup_bars: int = attrs.field(default=500, validator=_between(500, 1400))
+    lateness_ms: int = attrs.field(default=250, validator=between(0, 60_000))
+    warmup_bars: int = attrs.field(default=500, validator=between(500, 1400))
 
     def __attrs_post_init__(self) -> None:
         base, structure = duration_ms(self.base), duration_ms(self.structure)
@@ -183,64 +161,49 @@ class BarsConfig:
 
 
 @attrs.frozen(kw_only=True)
-class StrategyConfig:
-    """FVG retest with structure: structure on the higher bars, trigger on the base bars."""
-
-    name: str = attrs.field(default="fvg_retest", validator=_one_of("fvg_retest"))
-    trigger_swing: int = attrs.field(default=5, validator=_between(2, 50))
-    structure_swing: int = attrs.field(default=3, validator=_between(2, 50))
-    min_gap_atr: float = attrs.field(default=0.25, validator=_between(0.1, 10))
-    stop_atr: float = attrs.field(default=0.5, validator=_between(0.0, 20))
-    min_stop_bps: float = attrs.field(default=60.0, validator=_between(1, 2_000))
-    target_r: float = attrs.field(default=2.0, validator=_between(0.1, 20))
-    time_limit_bars: int = attrs.field(default=60, validator=_between(1, 10_000))
-    max_zone_age_bars: int = attrs.field(default=100, validator=_between(3, 500))
-
-
-@attrs.frozen(kw_only=True)
 class ExecutionConfig:
     """How orders travel. The trade socket is used where the venue has one; REST alone suffices."""
 
-    recv_window_ms: int = attrs.field(default=3_000, validator=_between(500, 5_000))
-    reply_budget_ms: int = attrs.field(default=2_000, validator=_between(100, 30_000))
-    protect_budget_ms: int = attrs.field(default=2_000, validator=_between(100, 30_000))
+    recv_window_ms: int = attrs.field(default=3_000, validator=between(500, 5_000))
+    reply_budget_ms: int = attrs.field(default=2_000, validator=between(100, 30_000))
+    protect_budget_ms: int = attrs.field(default=2_000, validator=between(100, 30_000))
     trade_socket: bool = True
-    stop_working_type: str = attrs.field(default="CONTRACT_PRICE", validator=_one_of("CONTRACT_PRICE", "MARK_PRICE"))
+    stop_working_type: str = attrs.field(default="CONTRACT_PRICE", validator=one_of("CONTRACT_PRICE", "MARK_PRICE"))
 
 
 @attrs.frozen(kw_only=True)
 class JournalConfig:
-    durability: str = attrs.field(default="process", validator=_one_of("process", "power"))
+    durability: str = attrs.field(default="process", validator=one_of("process", "power"))
 
 
 @attrs.frozen(kw_only=True)
 class LogConfig:
-    level: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
+    level: str = attrs.field(default="info", validator=one_of("debug", "info", "warning", "error"))
 
 
 @attrs.frozen(kw_only=True)
 class CredentialsConfig:
     """Where the key is: two environment variables, or a 0600 TOML file with `key` and `secret`."""
 
-    kind: str = attrs.field(default="hmac", validator=_one_of("hmac", "ed25519"))
+    kind: str = attrs.field(default="hmac", validator=one_of("hmac", "ed25519"))
     key_env: str = attrs.field(default="AEGIS_API_KEY", validator=_variable)
     secret_env: str = attrs.field(default="AEGIS_API_SECRET", validator=_variable)
-    file: str = attrs.field(default="", validator=_matching(r"[^\0\r\n]{0,1000}", "a path"))
+    file: str = attrs.field(default="", validator=matching(r"[^\0\r\n]{0,1000}", "a path"))
 
 
 @attrs.frozen(kw_only=True)
 class ExchangeConfig:
     """The simulated exchange: of `aegis run` with mode "sim", and of simulated fills in paper and replay."""
 
-    symbols: int = attrs.field(default=300, validator=_between(1, 1000))
-    rate: int = attrs.field(default=4_000, validator=_between(10, 1_000_000))
-    volatility: float = attrs.field(default=1.0, validator=_between(0.0, 50))
-    latency_median_ms: float = attrs.field(default=30.0, validator=_between(0, 10_000))
-    latency_p99_ms: float = attrs.field(default=150.0, validator=_between(0, 60_000))
-    maker_fee_bps: float = attrs.field(default=2.0, validator=_between(-5, 100))
-    taker_fee_bps: float = attrs.field(default=5.0, validator=_between(0, 100))
-    wallet: float = attrs.field(default=10_000.0, validator=_between(1, 1e12))
-    weight_limit: int = attrs.field(default=2_400, validator=_between(100, 10_000_000))
+    symbols: int = attrs.field(default=300, validator=between(1, 1000))
+    rate: int = attrs.field(default=4_000, validator=between(10, 1_000_000))
+    volatility: float = attrs.field(default=1.0, validator=between(0.0, 50))
+    latency_median_ms: float = attrs.field(default=30.0, validator=between(0, 10_000))
+    latency_p99_ms: float = attrs.field(default=150.0, validator=between(0, 60_000))
+    maker_fee_bps: float = attrs.field(default=2.0, validator=between(-5, 100))
+    taker_fee_bps: float = attrs.field(default=5.0, validator=between(0, 100))
+    wallet: float = attrs.field(default=10_000.0, validator=between(1, 1e12))
+    weight_limit: int = attrs.field(default=2_400, validator=between(100, 10_000_000))
 
     def __attrs_post_init__(self) -> None:
         median, p99 = self.latency_median_ms, self.latency_p99_ms
@@ -252,15 +215,15 @@ class ExchangeConfig:
 class Config:
     """One venue, one account, one run."""
 
-    mode: str = attrs.field(default="sim", validator=_one_of("sim", "paper", "testnet", "live"))
-    seed: int = attrs.field(default=7, validator=_between(0, 2**31 - 1))
-    account: str = attrs.field(default="main", validator=_matching("[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"))
+    mode: str = attrs.field(default="sim", validator=one_of("sim", "paper", "testnet", "live"))
+    seed: int = attrs.field(default=7, validator=between(0, 2**31 - 1))
+    account: str = attrs.field(default="main", validator=matching("[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"))
     venue: VenueConfig = attrs.field(factory=VenueConfig)
     universe: UniverseConfig = UniverseConfig()
     feed: FeedConfig = FeedConfig()
     conflation: ConflationConfig = ConflationConfig()
     bars: BarsConfig = BarsConfig()
-    strategy: StrategyConfig = StrategyConfig()
+    strategy: StrategyConfig = attrs.field(factory=FvgRetestConfig)
     risk: RiskLimits = attrs.field(factory=RiskLimits)
     execution: ExecutionConfig = ExecutionConfig()
     journal: JournalConfig = JournalConfig()
@@ -270,14 +233,20 @@ class Config:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-def loads(text: str, origin: str = "config") -> Config:
-    """Parse TOML text. Raises ConfigError with one line that names the path of every fault."""
+def loads(text: str, origin: str = "config", folder: Path | None = None) -> Config:
+    """Parse TOML text. Raises ConfigError with one line that names the path of every fault.
+
+    A strategy's `file` is looked for in `folder` (default: the current directory), where the config is; it is run.
+    """
     try:
         tree = tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{origin}: nested too deeply") from None
     except ValueError as error:  # also an integer of thousands of digits, which the parser does not expect
         raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from None
+    strategy = tree.get("strategy")
+    if isinstance(strategy, dict) and isinstance(strategy.get("file"), str) and strategy["file"]:
+        strategy["file"] = os.path.abspath((folder or Path()) / strategy["file"])
     try:
         config = structure(tree, Config)
     except TreeError as error:
@@ -317,11 +286,13 @@ def load(name: str) -> Config:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         shown = name if name.isprintable() and 0 < len(name) <= _NAME else repr(name[:_NAME])
         raise ConfigError(f"{shown}: {reason}; shipped configs are {', '.join(preset_names())}") from None
-    return loads(text, name)
+    return loads(text, name, Path(name).parent)
 
 
 def decision_hash(config: Config) -> str:
-    """Over everything in the config that can change a decision: a log level cannot."""
+    """Over everything in the config that can change a decision: a log level cannot, nor where a strategy's file is."""
+    if isinstance(config.strategy, OwnStrategyConfig):
+        config = attrs.evolve(config, strategy=attrs.evolve(config.strategy, file=config.strategy.sha256))
     return hashlib.sha256(dump(attrs.evolve(config, log=LogConfig())).encode()).hexdigest()[:16]
 
 
@@ -334,4 +305,6 @@ def _unconverter() -> cattrs.Converter:
 
 def dump(config: Config) -> str:
     """TOML of the effective config; `loads(dump(c)) == c` for every config that was loaded."""
-    return tomli_w.dumps(cast(dict[str, Any], _unconverter().unstructure(config)))
+    tree = cast(dict[str, Any], _unconverter().unstructure(config))
+    tree["strategy"] = config.strategy.table(_unconverter().unstructure)
+    return tomli_w.dumps(tree)

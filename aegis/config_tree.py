@@ -18,7 +18,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-__all__ = ["TreeError", "structure"]
+__all__ = ["Fault", "TreeError", "structure"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,14 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 class TreeError(ValueError):
     """What is wrong with a tree: one line that names the path of every fault."""
+
+
+class Fault(ValueError):
+    """One key of a table is wrong; raised by a class that reads its own table (`from_table`)."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 def structure(tree: dict[str, Any], kind: type[T]) -> T:
@@ -81,6 +89,8 @@ def _converter() -> cattrs.Converter:
         def hook(value: Any, _: Any) -> Any:
             if not isinstance(value, dict):
                 raise ValueError(f"must be a table, not {value!r}")  # noqa: TRY004 - as above
+            if "from_table" in vars(kind):  # which class it is depends on what is in it
+                return vars(kind)["from_table"].__get__(None, kind)(value, converter.structure)
             return fill(value, kind)
 
         return hook
@@ -114,6 +124,8 @@ def _lines(error: BaseException, path: str, table: type | None = None) -> list[s
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         names = [field.name for field in attrs.fields(error.cl)]
         return [f"{_joined(path, key)}: unknown key{_meant(key, names)}" for key in sorted(error.extra_fields)]
+    if isinstance(error, Fault):
+        path = _joined(path, error.key)
     field, colon, text = str(error).partition(": ")
     if table is not None and colon and field in attrs.fields_dict(table):
         path = _joined(path, field)

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TRY_IT = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/aegis run"
 TEST_IT = "python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox"
 #: A command word by word: `aegis journal export`; what follows in the same code span are its arguments.
-SPAN = re.compile(r"`(?:\S*/)?aegis((?: [a-z]+)*)([^`]*)`")
+SPAN = re.compile(r"`(?:\S*/)?aegis((?: [a-z]+(?:-[a-z]+)*)*)([^`]*)`")
 EXIT_ROW = re.compile(r"^\| (\d+) \| (.+) \|$", re.MULTILINE)
 
 

@@ -1,6 +1,7 @@
 """The risk gate: nothing reaches a venue without passing here, and exits always pass.
 
 `check_entry` is a pure function of its arguments but for two things it keeps: the trading state and the order rate.
+Which controls it went through is left in `trail`, for the decision record.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from aegis.core.sizing import Size, SizeDenial, SizeDenied, SizeInput, size_entr
 from aegis.core.values import Side, SymbolName
 
 __all__ = [
-    "AccountView", "Approved", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
+    "AccountView", "Approved", "Control", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
     "Freshness", "Funding", "OrderBudget", "Quote", "RiskGate", "RiskLimits", "TradingState",
 ]  # fmt: skip
 
@@ -50,7 +51,7 @@ _SIZE_CODES = {
     SizeDenial.LIQUIDATION: DenyCode.LIQUIDATION,
 }
 #: A control: a code, what was seen, what it may be at most, both compared as they are.
-_Check = tuple[DenyCode, object, object, bool]
+Control = tuple[DenyCode, object, object, bool]
 _Exit = TypeVar("_Exit", OrderRequest, AlgoRequest, CancelRequest)
 
 
@@ -63,6 +64,7 @@ class RiskGate:
         self.rate = OrderRate(budget or told, float(limits.order_rate_pct))
         self.state = TradingState.HALTED
         self.state_reason = "not reconciled yet"
+        self.trail: list[Control] = []
 
     def set_state(self, state: TradingState, reason: str) -> None:
         """The caller journals it. ACTIVE is the caller's word that the account is reconciled."""
@@ -75,18 +77,19 @@ class RiskGate:
 
         An approval counts the entry in the order rate and reserves its protection: `release` when it ends unfilled.
         """
+        self.trail.clear()
         for controls in (self._permissions, self._data, self._counts):
-            denied = _first(controls(candidate, context, now_ns))
+            denied = self._first(controls(candidate, context, now_ns))
             if denied is not None:
                 return denied
         price = entry_price(candidate, context, self.limits)
-        denied = _first(self._prices(candidate, context, price)) or self._filters(candidate, context, price)
+        denied = self._first(self._prices(candidate, context, price)) or self._filters(candidate, context, price)
         if denied is not None:
             return denied
         size = self._size(candidate, context, price)
         if isinstance(size, Denied):
             return size
-        denied = _first(self._exposure(candidate, context, size)) or self._room(context, now_ns)
+        denied = self._first(self._exposure(candidate, context, size)) or self._room(context, now_ns)
         if denied is not None:
             return denied
         self.rate.entry(candidate.symbol, now_ns)
@@ -105,7 +108,7 @@ class RiskGate:
         self.rate.release(symbol)
 
     # -- controls: each yields (code, value, limit, broken) ------------------------------------------------------------
-    def _permissions(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[_Check]:
+    def _permissions(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[Control]:
         state, spec = self.state, context.spec
         yield DenyCode.HALTED, self.state_reason, TradingState.ACTIVE.value, state is TradingState.HALTED
         yield DenyCode.REDUCING, self.state_reason, TradingState.ACTIVE.value, state is TradingState.REDUCING
@@ -118,7 +121,7 @@ class RiskGate:
         yield DenyCode.FOREIGN_POSITION, "foreign order or position", "none", context.foreign
         yield DenyCode.EXPIRED, now_ns, candidate.expires_ns, now_ns >= candidate.expires_ns
 
-    def _data(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[_Check]:
+    def _data(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[Control]:
         limits, fresh, quote = self.limits, context.fresh, context.quote
         yield _over(DenyCode.STALE, fresh.socket_silence_ns, limits.socket_silence_ms * _MS, "socket silent for")
         yield _over(DenyCode.STALE, fresh.event_lag_ns, limits.event_lag_ms * _MS, "events late by")
@@ -127,7 +130,7 @@ class RiskGate:
         yield DenyCode.BOOK_CROSSED, f"{quote.bid}/{quote.ask}", "bid < ask", crossed
         yield DenyCode.GAPPED, "first tick after a gap", "no gap", context.gapped
 
-    def _counts(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[_Check]:
+    def _counts(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[Control]:
         limits, account = self.limits, context.account
         if account.unknown_total > limits.max_unknown:
             self.set_state(TradingState.HALTED, f"{account.unknown_total} orders of unknown fate")
@@ -138,7 +141,7 @@ class RiskGate:
         yield _over(DenyCode.MAX_ORDERS_SYMBOL, context.symbol_orders + 1, limits.max_open_orders_symbol)
         yield _over(DenyCode.MAX_ORDERS_TOTAL, account.orders_total + 1, limits.max_open_orders_total)
 
-    def _prices(self, candidate: EntryCandidate, context: EntryContext, price: Decimal) -> Iterator[_Check]:
+    def _prices(self, candidate: EntryCandidate, context: EntryContext, price: Decimal) -> Iterator[Control]:
         limits, sign, now = self.limits, candidate.side.sign, touch(context.quote, candidate.side)
         positive = min(candidate.stop, candidate.target, candidate.level) > ZERO
         ordered = (price - candidate.stop) * sign > ZERO and (now - candidate.stop) * sign > ZERO
@@ -184,7 +187,7 @@ class RiskGate:
             return Denied(code=code, value=str(size.value), limit=str(size.limit), bound_by=size.bound_by)
         return size
 
-    def _exposure(self, candidate: EntryCandidate, context: EntryContext, size: Size) -> Iterator[_Check]:
+    def _exposure(self, candidate: EntryCandidate, context: EntryContext, size: Size) -> Iterator[Control]:
         limits, account = self.limits, context.account
         equity, notional = account.equity, size.qty * max(size.notional / size.qty, context.mark)
         yield _over(DenyCode.ORDER_QTY, size.qty, min(limits.max_order_qty, CEILING_ORDER_QTY))
@@ -199,19 +202,21 @@ class RiskGate:
         if short is not None:
             return Denied(code=DenyCode.ORDER_RATE, value=str(short[0]), limit=str(short[1]))
         slots = context.account.open_algos + self.rate.reserved + ALGO_SLOTS
-        return _first(iter([_over(DenyCode.ALGO_SLOTS, slots, self.rate.algo_limit)]))
+        return self._first(iter([_over(DenyCode.ALGO_SLOTS, slots, self.rate.algo_limit)]))
+
+    def _first(self, checks: Iterator[Control]) -> Denied | None:
+        """The first control that is broken; those before it are in the trail."""
+        for control in checks:
+            self.trail.append(control)
+            code, value, limit, broken = control
+            if broken:
+                return Denied(code=code, value=str(value), limit=str(limit))
+        return None
 
 
-def _over(code: DenyCode, value: Decimal | int, limit: Decimal | int, words: str = "") -> _Check:
+def _over(code: DenyCode, value: Decimal | int, limit: Decimal | int, words: str = "") -> Control:
     return code, f"{words} {value}".strip(), limit, value > limit
 
 
 def _bps(price: Decimal, reference: Decimal) -> Decimal:
     return abs(price - reference) / reference * BPS
-
-
-def _first(checks: Iterator[_Check]) -> Denied | None:
-    for code, value, limit, broken in checks:
-        if broken:
-            return Denied(code=code, value=str(value), limit=str(limit))
-    return None

@@ -11,10 +11,12 @@ import attrs
 import numpy as np
 
 from aegis.kernels.analysis import SeedResult, State, analyse_all, copy_state, seed, set_live_from
-from aegis.kernels.layout import ROW
+from aegis.kernels.layout import EVENT, ROW
 from aegis.kernels.state import Records
 
-__all__ = ["Analysis", "Job", "Result", "Seed"]
+__all__ = ["NO_EVENTS", "Analysis", "Job", "Result", "Seed", "slices"]
+
+NO_EVENTS = np.zeros(0, EVENT)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -103,3 +105,17 @@ def merge(first: Job, second: Job) -> Job:
 def no_rows() -> Records:
     """An empty batch."""
     return np.zeros(0, ROW)
+
+
+def slices(result: Result, *, every_bar: bool) -> list[tuple[int, Records]]:
+    """What the strategy is to hear of a result: (symbol, its events), of the symbols with news, in their order.
+
+    News are events; with `every_bar` also a closed base bar.
+    """
+    events = result.events[np.argsort(result.events["symbol"], kind="stable")]
+    parts = np.split(events, np.flatnonzero(np.diff(events["symbol"])) + 1) if len(events) else []
+    found = {int(part["symbol"][0]): part for part in parts}
+    if not every_bar:
+        return list(found.items())
+    closed = result.bars["symbol"][result.bars["timeframe"] == 0]
+    return [(symbol, found.get(symbol, NO_EVENTS)) for symbol in sorted(found.keys() | set(closed.tolist()))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from aegis.config import Config, StrategyConfig, duration_ms
+from aegis.config import Config, duration_ms
 from aegis.core.approval import Approved
 from aegis.core.bracket import BracketPolicy
 from aegis.core.brackets import LeverageBrackets
@@ -30,10 +30,10 @@ from aegis.engine.setups import Setups
 from aegis.kernels.analysis import new_state
 from aegis.kernels.layout import BAR
 from aegis.kernels.market import AGG_TRADE, TRADE, Table, new_table
-from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
+from aegis.signals.choose import make_strategy
 from aegis.signals.strategy import Strategy
 
-__all__ = ["Market", "build_machine", "strategy_params"]
+__all__ = ["Market", "build_machine"]
 
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
@@ -52,15 +52,6 @@ class Market:
     fees: Mapping[SymbolName, Fees]
     margin_asset: str
     read_ns: int
-
-
-def strategy_params(config: StrategyConfig, base: str, structure: str) -> FvgRetestParams:
-    """The strategy's own parameters; the bar lengths are the engine's."""
-    return FvgRetestParams(
-        trigger=base,
-        structure=structure,
-        **attrs.asdict(config, filter=lambda attribute, _: attribute.name != "name"),
-    )
 
 
 def build_machine(
@@ -83,14 +74,15 @@ def build_machine(
     source = AGG_TRADE if config.feed.trade_source == "aggTrade" else TRADE
     base_ms = duration_ms(config.bars.base)
     table = new_table([spec.symbol for spec in specs], [spec.qty_decimals for spec in specs], base_ms, source)
-    params = strategy_params(config.strategy, config.bars.base, config.bars.structure)
-    state = new_state(len(specs), config.bars.timeframes_ms, params.analysis(warm_bars=config.bars.warmup_bars))
+    bars = config.bars
+    strategy, analysis = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
+    state = new_state(len(specs), bars.timeframes_ms, analysis)
     carriers = _carriers(channels, len(specs))
     decision = _decision(
         config,
         market,
         table,
-        FvgRetest(params),
+        strategy,
         run=run,
         start_ns=start_ns,
         scribe=scribe,

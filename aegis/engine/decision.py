@@ -55,6 +55,8 @@ from aegis.engine.setups import Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import NEXT_OPEN, Records
+from aegis.runtime.logs import get_logger
+from aegis.signals.advice import fault, heard
 from aegis.signals.strategy import Setup, Strategy, Withdraw
 from aegis.signals.view import SymbolView
 
@@ -74,7 +76,7 @@ def last_bar(state: State, symbol: int) -> np.void:
 
 @attrs.define(kw_only=True, eq=False)
 class Decision:
-    """See the module. `ask` rings the reconciler; it is an effect, not an input."""
+    """See the module. `ask` rings the reconciler, `seen` is told closed bars: effects, not inputs."""
 
     specs: Sequence[SymbolSpec]
     gate: RiskGate
@@ -88,12 +90,15 @@ class Decision:
     run: str
     stop_working: WorkingType
     ask: Callable[[], None] = lambda: None
+    seen: Callable[[Records], None] = lambda bars: None
     cids_used: int = 0
     signals: int = 0
     taken: int = 0
     refused: Counter[str] = attrs.field(factory=Counter)
     rejects: Counter[int] = attrs.field(factory=Counter)
     quarantined: bool = False
+    failed: dict[int, str] = attrs.field(factory=dict)
+    """Symbols that the strategy has failed on, and how."""
     malformed: int = 0
     bar_lots: npt.NDArray[np.int64] = attrs.field(init=False)
     """Volume of the closed base bars of each symbol, in lots."""
@@ -111,11 +116,12 @@ class Decision:
         """Bars of these symbols are broken until they are seeded again: what was armed on them is void."""
         for symbol in symbols:
             self.setups.withdraw_all(symbol)
-            self.strategy.forget(symbol)
             self.contexts.warm[symbol] = False
+            self._forget(symbol)
 
     def on_bars(self, bars: Records, front: State, now_ns: int) -> None:
         """A batch has been analysed; `front` is the state after it."""
+        self.seen(bars)
         np.not_equal(front.symbols["warm"], 0, out=self.contexts.warm)
         if not len(bars):
             return
@@ -128,12 +134,36 @@ class Decision:
         """New events of one symbol: ask the strategy, arm what it wants."""
         if self.quarantined or self.gate.state is not TradingState.ACTIVE or not self.contexts.warm[symbol]:
             return
+        if symbol in self.failed:
+            return
         view = SymbolView(front, symbol, self.specs[symbol].symbol, self.contexts.quote(symbol))
-        for advice in self.strategy.on_events(view, events, now_ns // _NS_PER_MS):
+        try:
+            said = heard(self.strategy.on_events(view, events, now_ns // _NS_PER_MS), symbol)
+        except InvariantBroken:
+            raise
+        except Exception as error:  # noqa: BLE001 - it may be the user's own, and the other symbols trade on
+            self._quarantine(symbol, error, now_ns)
+            return
+        for advice in said:
             if isinstance(advice, Withdraw):
                 self.setups.withdraw(symbol, advice.zone)
             else:
                 self.setups.arm(advice, last_bar(front, symbol), now_ns)
+
+    def _quarantine(self, symbol: int, error: Exception, now_ns: int) -> None:
+        """The strategy has failed on this symbol: it is not asked about it any more in this run."""
+        name, reason = self.specs[symbol].symbol, fault(error)
+        self.failed[symbol] = reason
+        self.setups.withdraw_all(symbol)
+        get_logger().error("strategy.failed", symbol=name, reason=reason)
+        self.scribe.append("state", {"symbol": name, "strategy": "quarantined", "reason": reason}, now_ns)
+
+    def _forget(self, symbol: int) -> None:
+        """A strategy that cannot forget is asked again all the same: what it says is checked like any of its words."""
+        try:
+            self.strategy.forget(symbol)
+        except Exception as error:  # noqa: BLE001 - as in `on_events`
+            get_logger().error("strategy.failed", symbol=self.specs[symbol].symbol, reason=fault(error))
 
     def on_contract(self, symbol: str, status: str, now_ns: int) -> None:
         """contractInfo: a symbol that no longer trades takes no entries; its exits stay."""
@@ -161,7 +191,8 @@ class Decision:
         self.signals += 1
         try:
             seen = (float(hit["price"]), int(hit["event_ms"]))
-            record = describe_decision(armed.setup, self.setups.candle(armed), seen, candidate, context, verdict)
+            candle, trail = self.setups.candle(armed), self.gate.trail
+            record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail)
             self.scribe.append("decision", record, now_ns)
         except InvariantBroken:
             if isinstance(verdict, Approved):
@@ -327,7 +358,7 @@ class Decision:
         """Nothing is watched any more; the strategy starts anew when trading does."""
         self.setups.withdraw_everything()
         for symbol in range(len(self.specs)):
-            self.strategy.forget(symbol)
+            self._forget(symbol)
 
     def _stop_trades(self, *, flatten: bool, now_ns: int) -> None:
         """Cancel what would open; with `flatten` close what is open."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
-from aegis.engine.analysis import Analysis, Job, Result, Seed, merge, no_rows
+from aegis.engine.analysis import NO_EVENTS, Analysis, Job, Result, Seed, merge, no_rows, slices
 from aegis.engine.channel import Channel, repeated
 from aegis.engine.continuity import Continuity
 from aegis.engine.decision import Decision
@@ -34,7 +34,7 @@ from aegis.engine.inputs import (
 )  # fmt: skip
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
-from aegis.kernels.layout import EVENT, HIT
+from aegis.kernels.layout import HIT
 from aegis.kernels.lines import DONE, HITS_FULL, ROWS_FULL, SLOW, Chunk, apply_lines
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
@@ -47,7 +47,6 @@ from aegis.venue.inbox import Inbox, Message, Text
 __all__ = ["Machine"]
 
 _NS_PER_MS = 1_000_000
-_NO_EVENTS = np.zeros(0, EVENT)
 
 
 class Machine:
@@ -304,18 +303,13 @@ class Machine:
         self._seeded(result.seeds)
         self.bars += len(result.bars)
         self.decision.on_bars(result.bars, self.analysis.front, now_ns)
-        events = result.events
-        if len(events):
-            order = np.argsort(events["symbol"], kind="stable")
-            events = events[order]
-            starts = np.flatnonzero(np.diff(events["symbol"])) + 1
-            self._slices.extend((int(part["symbol"][0]), part) for part in np.split(events, starts))
+        self._slices.extend(slices(result, every_bar=self.decision.strategy.every_bar))
 
     def _seeded(self, seeds: Iterable[tuple[int, SeedResult]]) -> None:
         failed = []
         for symbol, result in seeds:
             if result.code is SeedCode.OK:
-                self._slices.append((symbol, _NO_EVENTS))  # what history has left standing wants to be armed too
+                self._slices.append((symbol, NO_EVENTS))  # what history has left standing wants to be armed too
             else:
                 failed.append(symbol)
         if failed:

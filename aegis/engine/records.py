@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.movements import Movement
-from aegis.core.risk import Denied, EntryCandidate, EntryContext
+from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.signals.strategy import Setup
 
@@ -235,6 +236,11 @@ def restore_result(data: Data) -> TradeResult:
     )
 
 
+def _gate(code: DenyCode, value: object, limit: object, broken: bool) -> list[str]:
+    """A control that compares no numbers words its value for the case that it fails; where it holds the limit is so."""
+    return [code.value, str(limit if isinstance(limit, str) and not broken else value), str(limit)]
+
+
 def describe_decision(
     setup: Setup,
     candle: Data,
@@ -242,8 +248,12 @@ def describe_decision(
     candidate: EntryCandidate,
     context: EntryContext,
     verdict: Approved[OrderRequest] | Denied,
+    trail: Iterable[Control] = (),
 ) -> Data:
-    """One signal and what became of it: what was seen (price and venue ms), the market, the plan, the verdict."""
+    """One signal and what became of it: what was seen (price and venue ms), the market, the plan, the verdict.
+
+    `gates` are the controls it went through, in order, each as [code, value, limit]; of a refused one the last refused.
+    """
     quote = context.quote
     data: Data = {
         "signal": candidate.signal_id,
@@ -263,6 +273,7 @@ def describe_decision(
         "equity": plain(context.account.equity),
         "reasons": dict(setup.reasons),
         "bar": candle,
+        "gates": [_gate(*control) for control in trail],
     }
     if isinstance(verdict, Denied):
         bound_by = verdict.bound_by.value if verdict.bound_by else None

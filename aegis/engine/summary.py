@@ -122,6 +122,7 @@ def _signals(machine: Machine) -> dict[str, Any]:
         "taken": decision.taken,
         "refused": dict(decision.refused.most_common()),
         "strategy": "quarantined" if decision.quarantined else "on",
+        "strategy_failed_on": {decision.specs[k].symbol: reason for k, reason in decision.failed.items()},
         "setups_not_armed": dict(decision.setups.not_armed),
     }
 

@@ -41,6 +41,7 @@ from aegis.kernels.lines import Chunk
 from aegis.research.ledger import compare_ledger
 from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
+from aegis.research.witness import Witness
 from aegis.runtime.clock import VirtualClock
 from aegis.runtime.cpu import InlineCpu
 from aegis.runtime.metrics import Metrics
@@ -66,13 +67,21 @@ _MOST_VOLUMES = 5
 class FramesRun:
     """Built from the head of the data, which shows its symbols, precision and clock offset; `run` goes through all."""
 
-    def __init__(self, config: Config, paths: Sequence[Path], *, warmup_bars: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        paths: Sequence[Path],
+        *,
+        warmup_bars: int,
+        say: Callable[[str], None],
+        witness: Witness | None = None,
+    ) -> None:
         """Raises ConfigError where the files cannot be read or hold no market."""
         self._input = FrameLines(paths)
         kinds = b"\n".join(self._input.head)
         trades = "trade" if b'"e":"trade"' in kinds else "aggTrade"
         self._own_marks = b'"e":"markPriceUpdate"' not in kinds
-        self._paths, self._say, self._trades = paths, say, trades
+        self._paths, self._say, self._trades, self._witness = paths, say, trades, witness
         self._chunks, ahead = tee(self._input)  # the exchange reads no more than a chunk ahead of the engine
         try:
             self.listings = listing_from_frames(self._input.head)
@@ -107,6 +116,9 @@ class FramesRun:
             market = await learn_market(rest, choices, self.config, self.start_ns)
             service, execution = self._engine(market, rest, journal, metrics, clock)
             machine = service.machine
+            if self._witness is not None:
+                self._witness.begin(self.config, [spec.symbol for spec in market.specs])
+                machine.decision.seen = self._witness.saw
             simulator.user_events = lambda _, payload: service.private_now(payload)
             reconciler = Reconciler(rest, machine, clock.venue_ns, lambda: True, service.answer)
             machine.decision.ask = reconciler.ask

@@ -24,6 +24,8 @@ from aegis.engine.journal import Journal
 from aegis.engine.summary import Summary
 from aegis.research.frames_run import FramesRun
 from aegis.research.replay_inputs import compare, replay_inputs
+from aegis.research.walk import WARM_BARS
+from aegis.research.witness import Witness
 from aegis.runtime.clock import SystemClock, run_virtual
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.warm import warm
@@ -31,9 +33,6 @@ from aegis.runtime.warm import warm
 __all__ = ["ReplayOptions", "replay"]
 
 Say = Callable[[str], None]
-
-#: A recording brings no history: its own first bars must do, and the summary says so.
-_WARMUP_BARS = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -46,8 +45,11 @@ class ReplayOptions:
     home: Path | None = None
 
 
-def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary:
-    """Replay one recording directory, or bare files in order. Raises ConfigError or RecordingError in one line."""
+def replay(files: Sequence[str], options: ReplayOptions, *, say: Say, witness: Witness | None = None) -> Summary:
+    """Replay one recording directory, or bare files in order; a witness looks on.
+
+    Raises ConfigError or RecordingError in one line.
+    """
     paths = [Path(name) for name in files]
     for path in paths:
         if not path.exists():
@@ -61,10 +63,12 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say) -> Summary
         if any(path.is_dir() for path in paths):
             if len(paths) > 1:
                 raise ConfigError("a recording directory is replayed by itself")
-            summary = replay_inputs(paths[0], journal, say=say)
+            summary = replay_inputs(paths[0], journal, say=say, witness=witness)
         else:
-            summary = _replay_frames(paths, options, journal, say)
+            summary = _replay_frames(paths, options, journal, say, witness)
         speed = _speed(summary, (clock.monotonic_ns() - begin_ns) / 1e9)
+        if witness is not None:
+            witness.end(journal)
         sections = {**summary.sections, "speed": speed, "digest": {"sha256": journal_format.digest(journal)}}
         differences = summary.differences
         if options.compare is not None:
@@ -104,9 +108,11 @@ def _with_base(bars: Any, base: str) -> Any:
         raise ConfigError(f"--base-bar: {error}") from None
 
 
-def _replay_frames(paths: Sequence[Path], options: ReplayOptions, journal_path: Path, say: Say) -> Summary:
+def _replay_frames(
+    paths: Sequence[Path], options: ReplayOptions, journal_path: Path, say: Say, witness: Witness | None
+) -> Summary:
     config = replay_config(options)
-    run = FramesRun(config, paths, warmup_bars=_WARMUP_BARS, say=say)
+    run = FramesRun(config, paths, warmup_bars=WARM_BARS, say=say, witness=witness)
     journal = Journal.create(journal_path, run="1", config_hash=configs.decision_hash(config), at_ns=run.start_ns)
     try:
         return run_virtual(run.run, journal, epoch_ns=run.start_ns, seed=None)

@@ -32,8 +32,10 @@ from aegis.engine.journal import Journal
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
 from aegis.engine.summary import Summary, summarize
+from aegis.kernels.state import Records
 from aegis.research.recording import Input, RecordingError, read_header, read_recording
 from aegis.research.tap import Start
+from aegis.research.witness import Witness
 from aegis.runtime.metrics import Metrics
 from aegis.venue.inbox import Inbox
 
@@ -46,7 +48,9 @@ _PROGRESS = 50_000
 _COMPARED = ("decision", "plan", "intent", "trade")
 
 
-def replay_inputs(directory: Path, journal_path: Path, *, say: Callable[[str], None]) -> Summary:
+def replay_inputs(
+    directory: Path, journal_path: Path, *, say: Callable[[str], None], witness: Witness | None = None
+) -> Summary:
     """Take every input of a recording. Raises RecordingError in one line where it is damaged."""
     header = read_header(directory)
     config = configs.loads(header.config_toml, f"{directory}: recorded config")
@@ -63,6 +67,9 @@ def replay_inputs(directory: Path, journal_path: Path, *, say: Callable[[str], N
     )
     try:
         player = _Player(directory, config, start, header.run, first.now_ns, journal)
+        if witness is not None:
+            witness.begin(config, header.symbols)
+            player.saw = player.machine.decision.seen = witness.saw
         for count, one in enumerate(inputs, start=1):
             player.take(one)
             if count % _PROGRESS == 0:
@@ -88,6 +95,7 @@ class _Player:
             on_mend=lambda wanted: None,
         )  # fmt: skip
         self.machine.on_hits = self._decide_hits
+        self.saw: Callable[[Records], None] = lambda bars: None
         self._job: Job | None = None
 
     def take(self, one: Input) -> None:
@@ -145,6 +153,7 @@ class _Player:
                 symbol, base, higher = self._decoded(one, decode_seed)
                 self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")
                 machine.seed(symbol, base, higher, now_ns)
+                self.saw(base)
             case InputKind.FILL:
                 symbol, trades = self._decoded(one, decode_fill)
                 self._check(one, symbol < len(machine.decision.specs), f"there is no symbol {symbol}")

@@ -64,6 +64,7 @@ EVENTS: Final[dict[str, str]] = {
     "reconcile.done": "venue and journal agree",
     "risk.breached": "a limit is exceeded",
     "signal.taken": "a signal became an order",
+    "strategy.failed": "a strategy raised an error and is off for that symbol",
     "strategy.slow": "a strategy took longer than a slow call may",
     "strategy.quarantined": "a strategy was too slow too often and is off",
     "symbol.entered": "a symbol joined the universe",

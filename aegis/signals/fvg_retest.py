@@ -13,7 +13,7 @@ import attrs
 
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
-from aegis.signals.strategy import Advice, Setup, Withdraw
+from aegis.signals.strategy import Advice, Setup, Strategy, Withdraw
 from aegis.signals.timeframes import parse_timeframe
 from aegis.signals.view import PHASE_FILLED, PHASE_FRESH, SymbolView, Trend, Zone
 
@@ -67,14 +67,18 @@ class FvgRetestParams:
         )
 
 
-class FvgRetest:
+class FvgRetest(Strategy):
     """The strategy; it remembers which setups stand, symbol by symbol."""
 
     name = "fvg_retest"
+    every_bar = False
 
     def __init__(self, params: FvgRetestParams) -> None:
         self.params = params
         self._standing: dict[int, dict[int, Setup]] = {}
+
+    def analysis(self, warm_bars: int) -> AnalysisParams:
+        return self.params.analysis(warm_bars=warm_bars)
 
     def on_events(self, view: SymbolView, events: Records, now_ms: int) -> list[Advice]:
         """Compare the setups that should stand with those that do. `events` and `now_ms` only tell that it is time."""

@@ -5,12 +5,15 @@ Prices here are float64 of the analysis: `core/filters.py` makes them exact, rou
 
 from __future__ import annotations
 
+import operator
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import attrs
 
 from aegis.core.values import Side
-from aegis.kernels.state import Records
+from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.view import SymbolView
 
 __all__ = ["Advice", "Setup", "Signal", "Strategy", "Withdraw"]
@@ -21,6 +24,29 @@ def _ordered(setup: Setup, _: attrs.Attribute[Any], target: float) -> None:
     if not 0.0 < low < setup.entry < high < float("inf"):
         levels = f"stop {setup.stop}, entry {setup.entry}, target {target}"
         raise ValueError(f"a {setup.side.value} with {levels}: out of order")
+
+
+#: Of times in ms: no clock comes near it (2109), and the nanoseconds of it fit into 64 bits.
+_FAR = 2**42
+
+
+def _sane(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not -_FAR < value < _FAR:
+        raise ValueError(f"{attribute.name}: {value} is beyond all that is real")
+
+
+def _id(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not -(2**62) < value < 2**62:
+        raise ValueError(f"{attribute.name}: {value} is no id of 63 bits")
+
+
+def _positive(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not 0 < value < _FAR:
+        raise ValueError(f"{attribute.name}: must be some milliseconds, not {value}")
+
+
+def _words(reasons: Iterable[tuple[object, object]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(text)) for name, text in reasons)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,19 +60,19 @@ class Setup:
     strategy: str
     symbol: int
     name: str
-    side: Side
-    zone: int
+    side: Side = attrs.field(validator=attrs.validators.instance_of(Side))
+    zone: int = attrs.field(converter=operator.index, validator=_id)
     """Unique within (symbol, timeframe), the same after a restart."""
     timeframe: str
-    entry: float
+    entry: float = attrs.field(converter=float)
     """A BUY fires on ask <= entry, a SELL on bid >= entry."""
-    stop: float
-    target: float = attrs.field(validator=_ordered)
-    known_at_ms: int
-    expires_ms: int
-    time_limit_ms: int
+    stop: float = attrs.field(converter=float)
+    target: float = attrs.field(converter=float, validator=_ordered)
+    known_at_ms: int = attrs.field(converter=operator.index, validator=_sane)
+    expires_ms: int = attrs.field(converter=operator.index, validator=_sane)
+    time_limit_ms: int = attrs.field(converter=operator.index, validator=_positive)
     """Longest time a position from it is held."""
-    reasons: tuple[tuple[str, str], ...] = ()
+    reasons: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_words)
     """What was seen, in words, for the decision record."""
 
     @property
@@ -86,13 +112,19 @@ class Signal:
 
 
 class Strategy(Protocol):
-    """Synchronous and deterministic: no clock, no I/O; a call takes at most 250 us."""
+    """Synchronous and deterministic: no clock, no I/O; a call takes at most 250 us.
 
-    @property
-    def name(self) -> str: ...
+    A class of the user's derives from it, gives itself a `name`, a nested or assigned attrs class `Params` and
+    `on_events`, and is made with `Kind(params)`. An exception in a call quarantines the symbol that it was about.
+    """
 
+    name: str
+    every_bar: bool = True
+    """Called at every closed base bar of a symbol; else only when the symbol has new events."""
+
+    @abstractmethod
     def on_events(self, view: SymbolView, events: Records, now_ms: int) -> list[Advice]:
-        """Called when a symbol has new events (EVENT rows of this symbol, maybe none) with the state after them.
+        """Called when a symbol has news (EVENT rows of this symbol, maybe none) with the state after them.
 
         Args:
             view: valid during this call only.
@@ -101,6 +133,10 @@ class Strategy(Protocol):
         """
         ...
 
+    def analysis(self, warm_bars: int) -> AnalysisParams:
+        """Periods and lengths of the indicators and patterns in its view."""
+        return AnalysisParams(warm_bars=warm_bars)
+
     def forget(self, symbol: int) -> None:
         """The symbol has left, or starts anew: nothing of it is armed any more."""
-        ...
+        return None

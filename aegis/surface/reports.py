@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from aegis.core.errors import ConfigError
 from aegis.engine import account_files, journal_format, readmodel
 from aegis.engine.snapshot import Snapshot
 from aegis.surface.tables import columns
+from aegis.surface.why import iso, moment, tell
 
 __all__ = ["export", "status", "trades", "why"]
 
@@ -54,43 +54,37 @@ def _plain(value: Any) -> str:
 
 def trades(home: Path | None, run: str | None, *, as_json: bool) -> str:
     """Closed trades, oldest first."""
-    rows = [row | {"closed": _iso(row["at"])} for row in _records(home, run, "trade")]
+    rows = [row | {"closed": iso(row["at"])} for row in _records(home, run, "trade")]
     if as_json:
         return json.dumps(rows, indent=2)
     shown = ("closed", "symbol", "side", "qty", "entry", "exit", "reason", "net", "r")
     return columns([{name: row[name] for name in shown} for row in rows], empty="no closed trades")
 
 
-def why(home: Path | None, run: str | None, symbol: str, *, as_json: bool) -> str:
-    """Every decision record of a symbol."""
-    rows = _records(home, run, "decision", symbol.upper())
+def why(home: Path | None, run: str | None, symbol: str, *, at: str | None = None, as_json: bool) -> str:
+    """Every decision on a symbol, or the last one at or before a time. Raises ConfigError where that is none."""
+    name = symbol.upper()
+    rows = _records(home, run, "decision", name)
+    if at is not None:
+        limit_ns = moment(at)
+        until = [row for row in rows if row["at"] <= limit_ns]
+        if rows and not until:
+            raise ConfigError(f"--at: the first decision on {name} is of {iso(rows[0]['at'])}")
+        rows = until[-1:]
     if as_json:
-        return json.dumps([row | {"at": _iso(row["at"])} for row in rows], indent=2)
-    return "\n".join(_told(row) for row in rows) or f"{symbol.upper()}: no signal in this run"
-
-
-def _told(data: dict[str, Any]) -> str:
-    seen = "; ".join(f"{name}: {text}" for name, text in data["reasons"].items())
-    if data["taken"]:
-        size = f"{data['side']} {data['qty']} at most at {data['price']}"
-        verdict = f"taken: {size}, risk {data['risk']} (bound by {data['bound_by']})"
-    else:
-        verdict = f"refused {data['code']}: {data['value']}, limit {data['limit']}"
-    return (
-        f"{_iso(data['at'])} {data['symbol']} {data['side']} {data['strategy']}\n"
-        f"  seen     {seen}\n"
-        f"  market   bid {data['bid']} ask {data['ask']} mark {data['mark']}; "
-        f"level {data['level']} reached at {data['seen']}\n"
-        f"  plan     stop {data['stop']}, target {data['target']}, equity {data['equity']}\n"
-        f"  verdict  {verdict}"
-    )
+        return json.dumps([row | {"at": iso(row["at"])} for row in rows], indent=2)
+    states = _records(home, run, "state", name)
+    story = [*states, *_records(home, run, "trade", name)]
+    story.sort(key=lambda row: row["seq"])
+    told = [tell(row, story) for row in rows] or [f"{name}: no signal in this run"]
+    told += [
+        f"{iso(row['at'])} {name}: the strategy failed and is off for this symbol: {row['reason']}"
+        for row in states
+        if row.get("strategy") == "quarantined"
+    ]
+    return "\n".join(told)
 
 
 def export(home: Path | None, run: str | None) -> Iterator[bytes]:
     """Canonical JSON lines of a run's journal."""
     return journal_format.export(account_files.journal_of(home, run))
-
-
-def _iso(at_ns: int) -> str:
-    at = datetime.datetime.fromtimestamp(at_ns / 1e9, datetime.UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

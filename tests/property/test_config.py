@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from aegis import config as configs
 from aegis.config import Config, ConfigError
-from aegis.engine.build import strategy_params
 from aegis.exchange.settings import ExchangeSettings
 from aegis.kernels.state import new_state
+from aegis.signals.choose import make_strategy
 from tests.conftest import EXAMPLES
 
 
@@ -126,8 +126,9 @@ def test_a_right_config_loads_and_its_dump_loads_back_to_it(tree: dict[str, Any]
 def test_what_a_config_accepts_its_consumers_accept(tree: dict[str, Any]) -> None:
     """A value that `aegis check` lets pass must not blow up when the run starts."""
     config = configs.loads(tomli_w.dumps(tree))
-    params = strategy_params(config.strategy, config.bars.base, config.bars.structure)
-    new_state(1, config.bars.timeframes_ms, params.analysis(warm_bars=config.bars.warmup_bars))
+    bars = config.bars
+    _, analysis = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
+    new_state(1, bars.timeframes_ms, analysis)
     told = attrs.asdict(config.exchange, filter=lambda field, _: not field.name.endswith("_bps"))
     assert ExchangeSettings(seed=config.seed, **told).symbols == config.exchange.symbols
 

@@ -24,7 +24,7 @@ from aegis.engine.journal_format import Record
 from aegis.engine.machine import Machine
 from aegis.kernels.layout import EVENT
 from aegis.kernels.state import Records
-from aegis.signals.strategy import Advice, Setup
+from aegis.signals.strategy import Advice, Setup, Strategy
 from aegis.signals.view import SymbolView
 from aegis.venue import strict
 from tests.support.core_cases import make_brackets, make_spec, order_update
@@ -58,10 +58,11 @@ class Pages(list[Record]):
         return [record.data for record in self if record.kind == kind]
 
 
-class Scripted:
+class Scripted(Strategy):
     """A strategy that says what the test has put on its tongue."""
 
     name = "scripted"
+    every_bar = False
 
     def __init__(self) -> None:
         self.advice: list[Advice] = []

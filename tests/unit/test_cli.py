@@ -67,6 +67,7 @@ def test_the_commands_and_their_common_options() -> None:
     found = commands()
     assert set(found) == {
         "run", "replay", "exchange", "bench", "check", "universe", "status", "trades", "why", "journal export",
+        "signals", "chart", "new-strategy", "lookahead",
     }  # fmt: skip
     for name in ("run", "replay", "universe", "status", "trades", "why"):
         assert "--json" in options(found[name])
@@ -261,7 +262,7 @@ def test_a_report_is_printed_as_it_comes(
 ) -> None:
     seen: list[Any] = []
 
-    def report(*arguments: Any, as_json: bool) -> str:
+    def report(*arguments: Any, as_json: bool, at: None = None) -> str:
         seen.append((*arguments, as_json))
         return "a report"
 

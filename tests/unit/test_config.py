@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from aegis import config as configs
-from aegis.config import BarsConfig, Config, ConfigError, LogConfig, StrategyConfig
+from aegis.config import BarsConfig, Config, ConfigError, FvgRetestConfig, LogConfig
 
 ROOT = Path(__file__).parent.parent.parent
 PRESETS = ("live", "paper", "sim", "testnet")
@@ -72,7 +72,7 @@ def test_money_is_the_decimal_that_was_written() -> None:
 
 
 def test_a_whole_number_stands_for_a_float_and_not_the_other_way_round() -> None:
-    assert configs.loads("[strategy]\ntarget_r = 3").strategy == StrategyConfig(target_r=3.0)
+    assert configs.loads("[strategy]\ntarget_r = 3").strategy == FvgRetestConfig(target_r=3.0)
     assert "strategy.trigger_swing: must be a whole number, not 5.0" in complaint("[strategy]\ntrigger_swing = 5.0")
 
 

@@ -12,7 +12,6 @@ import trio
 from aegis import config as configs
 from aegis.config import BarsConfig, Config
 from aegis.engine.analysis import Analysis, Job, Seed
-from aegis.engine.build import strategy_params
 from aegis.engine.inputs import InputKind
 from aegis.kernels.analysis import new_state
 from aegis.kernels.layout import ROW
@@ -24,6 +23,7 @@ from aegis.research.bench.table import Bench, Row, median_row
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
 from aegis.runtime.metrics import Histogram, Metrics, probe_lateness
+from aegis.signals.choose import make_strategy
 
 __all__ = ["measure"]
 
@@ -61,9 +61,10 @@ def measure(bench: Bench) -> Iterator[Row]:
 async def _cycles(count: int) -> list[int]:
     """Nanoseconds of each of `count` cycles on warm symbols, in the course of which bars of one minute close."""
     clock, config = SystemClock(), _config()
-    params = strategy_params(config.strategy, config.bars.base, config.bars.structure)
+    bars = config.bars
+    _, params = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
     base_ms, higher_ms = config.bars.timeframes_ms
-    analysis = Analysis(new_state(_SYMBOLS, (base_ms, higher_ms), params.analysis(warm_bars=config.bars.warmup_bars)))
+    analysis = Analysis(new_state(_SYMBOLS, (base_ms, higher_ms), params))
     cpu = Cpu(trio.CapacityLimiter(4), Metrics(), clock.monotonic_ns)
     start_ms = _START_MS // higher_ms * higher_ms
     seeds = tuple(_seed(symbol, start_ms, base_ms, higher_ms, config.bars.warmup_bars) for symbol in range(_SYMBOLS))

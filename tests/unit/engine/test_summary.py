@@ -75,8 +75,10 @@ def test_a_busy_engine_tells_what_the_venue_knows() -> None:
     metrics = Metrics()
     metrics.histogram("loop.late_ns").record(2_000_000)
     data = json.loads(json.dumps(told(rig, metrics=metrics).data(), allow_nan=False))
-    expected = {"signals": 2, "taken": 1, "refused": {"COST": 1}, "strategy": "on", "setups_not_armed": {}}
-    assert data["signals"] == expected
+    assert data["signals"] == {
+        "signals": 2, "taken": 1, "refused": {"COST": 1}, "strategy": "on", "strategy_failed_on": {},
+        "setups_not_armed": {},
+    }  # fmt: skip
     assert data["trades"]["exits"] == {"STOP": 1}
     assert (data["trades"]["entries_filled"], data["trades"]["closed"], data["trades"]["win_rate"]) == (1, 1, "0.0%")
     assert D(data["money"]["equity_end"]) == D(10000) + venue.realized - venue.fees

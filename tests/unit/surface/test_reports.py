@@ -22,7 +22,8 @@ AT = 1_790_000_000_123_000_000
 DECISION = {
     "symbol": "BTCUSDT", "side": "BUY", "strategy": "fvg_retest", "reasons": {"zone": "1 to 2", "trend": "up"},
     "bid": "1.0", "ask": "1.1", "mark": "1.05", "level": "1.1", "seen": "1.1", "stop": "0.9", "target": "1.5",
-    "equity": "10000", "taken": False, "code": "COST", "value": "0.3 R", "limit": "0.2 R", "bound_by": None,
+    "equity": "10000", "signal": "BTCUSDT:1m:7", "taken": False, "code": "COST", "value": "0.3 R",
+    "limit": "0.2 R", "bound_by": None,
 }  # fmt: skip
 TAKEN = DECISION | {"taken": True, "qty": "5", "price": "1.11", "risk": "1", "bound_by": "RISK"}
 TRADE = {
@@ -44,8 +45,8 @@ def home(tmp_path: Path) -> Path:
 
 def test_why_tells_what_was_seen_and_which_gate_refused_with_its_numbers(home: Path) -> None:
     told = reports.why(home, None, "btcusdt", as_json=False)
-    assert "trend: up; zone: 1 to 2" in told
-    assert "refused COST: 0.3 R, limit 0.2 R" in told
+    assert "  seen     trend: up\n           zone: 1 to 2\n" in told
+    assert "refused COST (round trip costs, in R): 0.3 R, limit 0.2 R" in told
     assert "taken: BUY 5 at most at 1.11, risk 1 (bound by RISK)" in told
     assert told.count("2026-09-21T14:13:20.123Z BTCUSDT BUY fvg_retest") == 2
     rows = json.loads(reports.why(home, "1", "BTCUSDT", as_json=True))

@@ -1,0 +1,46 @@
+"""From the config to the strategy that it names, and to the analysis that this one wants."""
+
+from __future__ import annotations
+
+import attrs
+
+from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
+from aegis.core.errors import ConfigError
+from aegis.kernels.state import AnalysisParams
+from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
+from aegis.signals.mean_reversion import MeanReversion
+from aegis.signals.strategy import Strategy
+
+__all__ = ["make_strategy"]
+
+
+def make_strategy(
+    config: StrategyConfig, base: str, structure: str, *, warm_bars: int = 500
+) -> tuple[Strategy, AnalysisParams]:
+    """A fresh strategy and the parameters of the analysis behind its view.
+
+    Raises ConfigError where a user's own class cannot be made.
+    """
+    strategy: Strategy
+    match config:
+        case FvgRetestConfig():
+            told = attrs.asdict(config, filter=lambda attribute, _: attribute.name != "name")
+            strategy = FvgRetest(FvgRetestParams(trigger=base, structure=structure, **told))
+        case MeanReversionConfig():
+            strategy = MeanReversion(config)
+        case OwnStrategyConfig():
+            return _own(config, warm_bars)
+        case other:
+            raise AssertionError(f"no strategy for {other!r}")
+    return strategy, strategy.analysis(warm_bars)
+
+
+def _own(config: OwnStrategyConfig, warm_bars: int) -> tuple[Strategy, AnalysisParams]:
+    try:
+        strategy: Strategy = config.kind(config.params)
+        analysis = strategy.analysis(warm_bars)
+    except Exception as error:  # noqa: BLE001 - whatever the user's code may do
+        raise ConfigError(f"strategy.name: {config.name} of {config.file}: {type(error).__name__}: {error}") from None
+    if not isinstance(analysis, AnalysisParams):
+        raise ConfigError(f"strategy.name: {config.name}.analysis of {config.file} gives no AnalysisParams")
+    return strategy, analysis
