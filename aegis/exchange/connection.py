@@ -66,7 +66,7 @@ class Connection:
         self.send_frame(encode_frame(Opcode.TEXT, payload))
 
     def send_frame(self, frame: bytes) -> None:
-        """Queue a ready-made frame; a peer that leaves more than `backlog_bytes` unread is cut off."""
+        """Queue ready-made frames; a peer that leaves more than `backlog_bytes` unread is cut off."""
         if self.closing:
             return
         self._pending.append(frame)
@@ -123,10 +123,14 @@ class Connection:
             if self.backlog_bytes <= 0:
                 self._drained.unpark_all()
 
+    async def drained(self) -> None:
+        """Wait until the kernel has taken everything that was queued; for ever where the connection is aborted."""
+        while self.backlog_bytes > 0:
+            await self._drained.park()
+
     async def _flush(self) -> None:
         with trio.move_on_after(self._limits.linger_s):
-            while self.backlog_bytes > 0:
-                await self._drained.park()
+            await self.drained()
 
     async def _read(self, on_message: Callable[[bytes], None]) -> None:
         decoder = FrameDecoder(self._limits.message_bytes)

@@ -1,7 +1,7 @@
 """Market sockets: what the books publish, to every session that subscribed it on the right route.
 
-Each payload is encoded once and framed at most twice (bare and wrapped), however many sessions get it; nothing is
-encoded for nobody.
+Each session has a mask of the streams that it wants of every symbol; the compiled encoder writes its frames from the
+published records straight into the bytes that are sent. Nothing is encoded for nobody.
 
 Streams: `<s>@bookTicker`, `!bookTicker`, `<s>@trade`, `<s>@depth{5,10,20}[@100ms|@500ms]` (partial books of the
 displayed levels), `<s>@aggTrade`, `<s>@markPrice[@1s]`, `!markPrice@arr[@1s]`. `!contractInfo` and `!forceOrder@arr`
@@ -18,26 +18,72 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.exchange.books import Books
-from aegis.exchange.frames import MARK_ARRAY_STREAM, Frames, combined
+from aegis.exchange.frames import Encoder, combined, partial_depth
+from aegis.exchange.history import aggregates
 from aegis.exchange.listing import Listing
 from aegis.exchange.session import Session
 from aegis.exchange.subscriptions import Stream, StreamKind, parse_stream
 from aegis.exchange.websocket import Opcode, encode_frame
 from aegis.kernels import books as kernels
+from aegis.kernels import encode
 
-__all__ = ["MarketHub"]
+__all__ = ["Feed", "MarketHub"]
 
 _NS_PER_MS = 1_000_000
-#: Marks are published once a second; slower streams take those of every n-th second.
-_MARK_MS = 1_000
+_BITS = {
+    (StreamKind.BOOK_TICKER, 0): encode.QUOTES,
+    (StreamKind.TRADE, 0): encode.TRADES,
+    (StreamKind.AGG_TRADE, 0): encode.AGGREGATES,
+    (StreamKind.MARK_PRICE, 1_000): encode.MARKS,
+    (StreamKind.MARK_PRICE, 3_000): encode.MARKS_SLOW,
+}
 #: Streams of state instead of events, sent by the clock.
 _TIMED = (StreamKind.DEPTH, StreamKind.ALL_BOOK_TICKERS)
 _SILENT = (StreamKind.CONTRACT_INFO, StreamKind.ALL_FORCE_ORDERS)
 
 
 @attrs.define(eq=False)
+class Feed:
+    """The streams of events that one session wants."""
+
+    #: uint8 [symbols]: bits of `kernels.encode`.
+    wanted: npt.NDArray[np.uint8]
+    #: Wants the arrays of all marks: those of every second, those of every third.
+    arrays: bool = False
+    slow_arrays: bool = False
+
+    @classmethod
+    def of(cls, symbols: int) -> Feed:
+        """Wants nothing of so many symbols."""
+        return cls(np.zeros(symbols, np.uint8))
+
+    def want(self, stream: Stream, symbol: int, wanted: bool) -> None:
+        """Take a stream up or leave it off; `symbol` counts for streams of one symbol."""
+        if stream.kind is StreamKind.ALL_MARK_PRICES:
+            if stream.period_ms > 1_000:
+                self.slow_arrays = wanted
+            else:
+                self.arrays = wanted
+            return
+        bit = _BITS[stream.kind, stream.period_ms]
+        self.wanted[symbol] = self.wanted[symbol] | bit if wanted else self.wanted[symbol] & ~np.uint8(bit)
+
+    def push(
+        self, session: Session, encoder: Encoder, records: npt.NDArray[np.void], sums: npt.NDArray[np.void]
+    ) -> None:
+        """Send what of the records (and of `history.aggregates` of them) is wanted."""
+        wrapped = session.combined
+        for piece in encoder.frames(records, sums, self.wanted, wrapped=wrapped):
+            session.connection.send_frame(bytes(piece))
+        for slow, wants in ((False, self.arrays), (True, self.slow_arrays)):
+            if wants:
+                for piece in encoder.mark_arrays(records, slow=slow, wrapped=wrapped):
+                    session.connection.send_frame(bytes(piece))
+
+
+@attrs.define(eq=False)
 class _Topic:
-    """One stream with its subscribers; `slot` and `update_id` belong to timed streams alone."""
+    """One timed stream with its subscribers."""
 
     name: str
     stream: Stream
@@ -61,52 +107,51 @@ class MarketHub:
 
     def __init__(self, books: Books, listings: Sequence[Listing]) -> None:
         self._books = books
-        self._frames = Frames(listings)
+        self._encoder = Encoder(listings)
         self._symbols = {listing.symbol.lower(): listing.index for listing in listings}
-        self._topics: dict[str, _Topic] = {}
-        #: Topics by the name under which `Frames.encode` gives their payloads: without a speed.
-        self._encoded: dict[str, list[_Topic]] = {}
-        self._timed: list[_Topic] = []
+        self._feeds: dict[Session, Feed] = {}
+        self._timed: dict[str, _Topic] = {}
 
     def add(self, session: Session, name: str) -> None:
         """Subscribe; a stream that this route does not carry, or that does not exist, stays silent."""
-        stream = parse_stream(name)
-        if stream is None or not session.route.carries(stream) or stream.kind in _SILENT:
+        stream = self._stream(session, name)
+        if stream is None:
             return
-        if stream.symbol and stream.symbol not in self._symbols:
-            return
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topics[name] = _Topic(name, stream)
-            self._siblings(topic).append(topic)
-        topic.sessions[session] = None
+        if stream.kind in _TIMED:
+            self._timed.setdefault(name, _Topic(name, stream)).sessions[session] = None
+        else:
+            feed = self._feeds.setdefault(session, Feed.of(len(self._symbols)))
+            feed.want(stream, self._symbols.get(stream.symbol, -1), True)
 
     def discard(self, session: Session, name: str) -> None:
-        topic = self._topics.get(name)
-        if topic is None:
+        stream = self._stream(session, name)
+        if stream is None:
             return
-        topic.sessions.pop(session, None)
-        if not topic.sessions:
-            del self._topics[name]
-            siblings = self._siblings(topic)
-            siblings.remove(topic)
-            if not siblings:
-                self._encoded.pop(_encoded_name(topic.stream), None)  # nothing is encoded for nobody
+        if stream.kind in _TIMED:
+            topic = self._timed[name]
+            del topic.sessions[session]
+            if not topic.sessions:
+                del self._timed[name]
+        else:
+            feed = self._feeds[session]
+            feed.want(stream, self._symbols.get(stream.symbol, -1), False)
+            if not (feed.wanted.any() or feed.arrays or feed.slow_arrays):
+                del self._feeds[session]
 
-    def _siblings(self, topic: _Topic) -> list[_Topic]:
-        """The list that holds a topic: the timed ones, or those that share an encoded payload."""
-        if topic.stream.kind in _TIMED:
-            return self._timed
-        return self._encoded.setdefault(_encoded_name(topic.stream), [])
+    def _stream(self, session: Session, name: str) -> Stream | None:
+        """The stream of this name where it is one that this session's route ever pushes."""
+        stream = parse_stream(name)
+        if stream is None or not session.route.carries(stream) or stream.kind in _SILENT:
+            return None
+        return stream if not stream.symbol or stream.symbol in self._symbols else None
 
     def publish(self, records: npt.NDArray[np.void], now_ns: int) -> None:
         """Send what happened up to `now_ns`; records are those of `Books.published`, in time order."""
-        if self._encoded and len(records):
-            for name, payload in self._frames.encode(records, self._encoded):
-                for topic in self._encoded[name]:
-                    if topic.stream.period_ms <= _MARK_MS or _on_beat(payload, topic.stream.period_ms):
-                        topic.push(payload)
-        for topic in self._timed:
+        if self._feeds and len(records):
+            sums = aggregates(records)
+            for session, feed in self._feeds.items():
+                feed.push(session, self._encoder, records, sums)
+        for topic in self._timed.values():
             slot = now_ns // _NS_PER_MS // topic.stream.period_ms
             if slot != topic.slot:
                 topic.slot = slot
@@ -114,33 +159,22 @@ class MarketHub:
 
     def _push_state(self, topic: _Topic) -> None:
         if topic.stream.kind is StreamKind.ALL_BOOK_TICKERS:
-            for payload in self._book_tickers():
-                topic.push(payload)
+            self._push_quotes(topic)
             return
         symbol = self._symbols[topic.stream.symbol]
         update_id = int(self._books.update_id[symbol])
         if update_id != topic.update_id:
-            topic.push(self._frames.partial_depth(self._books, symbol, topic.stream.levels, topic.update_id or None))
+            topic.push(partial_depth(self._books, symbol, topic.stream.levels, topic.update_id or None))
             topic.update_id = update_id
 
-    def _book_tickers(self) -> list[bytes]:
+    def _push_quotes(self, topic: _Topic) -> None:
         """The present quote of every symbol that has one."""
         books = self._books
         rows = np.zeros(len(books.bid), kernels.PUBLIC)
         rows["time_ns"], rows["symbol"], rows["kind"] = books.now_ns, np.arange(len(rows)), kernels.QUOTE
         rows["bid"], rows["ask"], rows["id"] = books.bid, books.ask, books.update_id
         rows["bid_qty"], rows["ask_qty"] = books.bid_qty[:, 0], books.ask_qty[:, 0]
-        return [self._frames.book_ticker(row) for row in rows[rows["bid"] > 0].tolist()]
-
-
-def _encoded_name(stream: Stream) -> str:
-    if stream.kind is StreamKind.ALL_MARK_PRICES:
-        return MARK_ARRAY_STREAM
-    return f"{stream.symbol}@{stream.kind.value[1]}"
-
-
-def _on_beat(payload: bytes, period_ms: int) -> bool:
-    """Whether a payload's event time lies in a second that a slower stream shows."""
-    start = payload.index(b'"E":') + 4
-    second = int(payload[start : payload.index(b",", start)]) // _MARK_MS
-    return second % (period_ms // _MARK_MS) == 0
+        rows = rows[rows["bid"] > 0]
+        all_quotes = Feed(np.full(len(books.bid), encode.ALL_QUOTES, np.uint8))
+        for session in topic.sessions:
+            all_quotes.push(session, self._encoder, rows, aggregates(rows))

@@ -21,7 +21,7 @@ from aegis.kernels.compile import REGISTRY
 from aegis.runtime import garbage
 from aegis.runtime.warm import WarmProgress, warm
 
-__all__ = ["run_child"]
+__all__ = ["announce", "run_child", "stop_on_end_of_input", "stop_on_signal"]
 
 _EXIT_UNAVAILABLE = 69
 _EXIT_CONFIG = 78
@@ -54,12 +54,12 @@ async def _serve(settings: ExchangeSettings) -> None:
     # The receiver stays open to the end: a signal that arrives while the state is saved must not kill the process.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
-            nursery.start_soon(_stop_on_end_of_input, nursery.cancel_scope)
+            nursery.start_soon(stop_on_signal, signals, nursery.cancel_scope)
+            nursery.start_soon(stop_on_end_of_input, nursery.cancel_scope)
             await warm(_tell, list(REGISTRY))
             addresses = await nursery.start(serve_exchange, settings)
             garbage.settle()
-            _announce(addresses.to_json() + b"\n", nursery.cancel_scope)
+            announce(addresses.to_json() + b"\n", nursery.cancel_scope)
 
 
 def _tell(progress: WarmProgress) -> None:
@@ -68,7 +68,8 @@ def _tell(progress: WarmProgress) -> None:
         sys.stderr.write(f"aegis exchange: compiled {progress.name} in {progress.seconds:.1f} s ({done})\n")
 
 
-def _announce(line: bytes, scope: trio.CancelScope) -> None:
+def announce(line: bytes, scope: trio.CancelScope) -> None:
+    """Write the ready line to stdout; cancel `scope` where nobody reads it."""
     try:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
@@ -76,14 +77,18 @@ def _announce(line: bytes, scope: trio.CancelScope) -> None:
         scope.cancel(reason="nobody reads the ready line")
 
 
-async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    """Cancel `scope` at the first signal."""
     async for number in signals:
         scope.cancel(reason=signal.Signals(number).name)
         return
 
 
-async def _stop_on_end_of_input(scope: trio.CancelScope) -> None:
-    """Only a pipe or a socket speaks for a parent; a terminal, a file or /dev/null says nothing about one."""
+async def stop_on_end_of_input(scope: trio.CancelScope) -> None:
+    """Cancel `scope` when stdin ends.
+
+    Only a pipe or a socket speaks for a parent; a terminal, a file or /dev/null says nothing about one.
+    """
     descriptor = 0
     try:
         mode = os.fstat(descriptor).st_mode

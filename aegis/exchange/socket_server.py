@@ -13,7 +13,7 @@ from aegis.exchange.settings import SocketLimits
 from aegis.exchange.subscriptions import Endpoint, Route, parse_endpoint
 from aegis.exchange.websocket import Handshake, HandshakeRefused, accept_handshake, parse_handshake, refuse_handshake
 
-__all__ = ["bind_listener", "serve_sockets"]
+__all__ = ["bind_listener", "serve_sockets", "shake_hands"]
 
 _HEAD_BYTES = 1 << 17  # 1,024 stream names fit in a URL
 _BACKLOG = 512
@@ -48,7 +48,7 @@ async def serve_sockets(
     async def handle(stream: trio.SocketStream) -> None:
         try:
             with trio.fail_after(limits.handshake_s):
-                endpoint = await _shake_hands(stream)
+                endpoint = await shake_hands(stream)
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             endpoint = None
         if endpoint is None:
@@ -63,8 +63,8 @@ async def serve_sockets(
     await trio.serve_listeners(handle, listeners)
 
 
-async def _shake_hands(stream: trio.SocketStream) -> Endpoint | None:
-    """Answer the upgrade; None when there is nothing to serve (refused, or the client left)."""
+async def shake_hands(stream: trio.abc.Stream) -> Endpoint | None:
+    """Answer the upgrade; None when there is nothing to serve (refused, or the client left). The caller closes."""
     try:
         handshake = await _read_handshake(stream)
         if handshake is None:
@@ -72,7 +72,8 @@ async def _shake_hands(stream: trio.SocketStream) -> Endpoint | None:
         endpoint = _endpoint(handshake)
     except HandshakeRefused as refusal:
         await stream.send_all(refuse_handshake(refusal))
-        await stream.send_eof()
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
         while await stream.receive_some(_HEAD_BYTES):  # unread bytes would turn the answer into a reset
             pass
         return None
@@ -87,7 +88,7 @@ def _endpoint(handshake: Handshake) -> Endpoint:
     return endpoint
 
 
-async def _read_handshake(stream: trio.SocketStream) -> Handshake | None:
+async def _read_handshake(stream: trio.abc.Stream) -> Handshake | None:
     head = bytearray()
     while (end := head.find(b"\r\n\r\n")) < 0:
         if len(head) > _HEAD_BYTES:

@@ -166,20 +166,30 @@ class Table(NamedTuple):
     cells: npt.NDArray[np.int64]  # scratch of the scanner: the fields of one object
 
 
+#: FNV-1a, 32 bits, of no bytes.
+HASH_START = 2166136261
+
+
+@kernel(bare=True, inline=True)
+def hash_step(value: int, byte: int) -> int:
+    """FNV-1a, 32 bits, of one byte more."""
+    return ((value ^ byte) * 16777619) & 0xFFFFFFFF
+
+
 @kernel(example=lambda: (np.zeros(1, np.uint8), 0, 1), bare=True, inline=True)
 def hash_bytes(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """FNV-1a, 32 bits."""
-    value = 2166136261
+    value = HASH_START
     for position in range(start, end):
-        value = ((value ^ byte_at(data, position)) * 16777619) & 0xFFFFFFFF
+        value = hash_step(value, byte_at(data, position))
     return value
 
 
-@kernel(example=lambda: (example_table(), np.zeros(1, np.uint8), 0, 1), bare=True, inline=True)
-def find_symbol(table: Table, data: npt.NDArray[np.uint8], start: int, end: int) -> int:
-    """Index of the symbol whose bytes are `data[start:end]`, or -1. The hash finds, the bytes decide."""
+@kernel(bare=True, inline=True)
+def find_hashed(table: Table, hashed: int, data: npt.NDArray[np.uint8], start: int, end: int) -> int:
+    """Index of the symbol whose bytes are `data[start:end]`, whose hash is known, or -1. The bytes decide."""
     mask = table.slots.shape[0] - 1
-    slot = hash_bytes(data, start, end) & mask
+    slot = hashed & mask
     while True:
         symbol = int(table.slots[slot])
         if symbol < 0:
@@ -192,6 +202,12 @@ def find_symbol(table: Table, data: npt.NDArray[np.uint8], start: int, end: int)
             if offset == end - start:
                 return symbol
         slot = (slot + 1) & mask
+
+
+@kernel(example=lambda: (example_table(), np.zeros(1, np.uint8), 0, 1), bare=True, inline=True)
+def find_symbol(table: Table, data: npt.NDArray[np.uint8], start: int, end: int) -> int:
+    """Index of the symbol whose bytes are `data[start:end]`, or -1."""
+    return find_hashed(table, hash_bytes(data, start, end), data, start, end)
 
 
 def symbol_index(table: Table, symbol: str) -> int:

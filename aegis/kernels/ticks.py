@@ -52,7 +52,7 @@ def _touch(table: Table, symbol: int) -> None:
         table.scalars[DIRTY_COUNT] += 1
 
 
-@kernel(example=lambda: (example_table(), 0, 1, 1, 1, 1.0, 1.0, 1.0, 1.0, 1), bare=True)
+@kernel(example=lambda: (example_table(), 0, 1, 1, 1, 1.0, 1.0, 1.0, 1.0, 1), bare=True, inline=True)
 def apply_quote(
     table: Table,
     symbol: int,

@@ -29,14 +29,13 @@ from aegis.engine.reconcile import Reconciler
 from aegis.engine.service import Service
 from aegis.engine.summary import Summary, summarize
 from aegis.exchange.books import Books
-from aegis.exchange.frames import MARK_ARRAY_STREAM, Frames
+from aegis.exchange.frames import Encoder
 from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.ledger_view import fold_ledger
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
-from aegis.kernels.books import MARK
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
 from aegis.research.ledger import compare_ledger
@@ -97,7 +96,7 @@ class FramesRun:
         metrics = Metrics()
         self._ledger = Ledger()
         books = Books(self.listings, self.source, start_ns=self.start_ns)
-        self._books, self._frames = books, Frames(self.listings)
+        self._books, self._encoder = books, Encoder(self.listings)
         simulator = self._simulator(books)
         self._mover = Mover(simulator, clock.venue_ns)
         signer = HmacSigner(Secret(_KEY), Secret(_SECRET))
@@ -225,8 +224,7 @@ class FramesRun:
         records = self._books.published()
         if not self._own_marks:
             return b""
-        marks = records[records["kind"] == MARK]
-        return b"".join(frame(mark) for _, mark in self._frames.encode(marks, {MARK_ARRAY_STREAM}))
+        return b"".join(map(bytes, self._encoder.mark_arrays(records, slow=False, wrapped=False)))
 
     async def _finish(self, service: Service, machine: Machine) -> None:
         """Close the last bars: no trade before the end of the last bar is still to come."""

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 
 from aegis import config as configs
 from aegis.exchange.books import Books
-from aegis.exchange.frames import Frames, combined
+from aegis.exchange.frames import Encoder
+from aegis.exchange.history import aggregates
 from aegis.exchange.listing import synthetic_listings
 from aegis.exchange.synthetic import SyntheticSource
+from aegis.kernels.encode import AGGREGATES, QUOTES
+from tests.support.frames import texts
 
 START_NS = 1_790_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -28,13 +32,14 @@ def market_lines(seconds: int = 64, symbols: int = 2, seed: int = 3) -> tuple[by
     """A violent market of the first symbols: quotes and aggregated trades, 20 ms apart, then a depth snapshot."""
     listings = synthetic_listings(symbols, seed, START_NS // 1_000_000)[:symbols]
     source = SyntheticSource(listings, seed=seed, start_ns=START_NS, volatility=8.0)
-    books, frames = Books(listings, source, start_ns=START_NS), Frames(listings)
-    wanted = {f"{row.symbol.lower()}@{kind}" for row in listings for kind in ("bookTicker", "aggTrade")}
+    books, encoder = Books(listings, source, start_ns=START_NS), Encoder(listings)
+    wanted = np.full(len(listings), QUOTES | AGGREGATES, np.uint8)
     lines: list[bytes] = []
     for now_ns in range(START_NS, START_NS + seconds * SECOND, _STEP_NS):
         books.advance(now_ns)
-        for stream, payload in frames.encode(books.published(), wanted):
-            lines.append(line(now_ns + 40_000_000, combined(stream, payload)))
+        records = books.published()
+        for piece in encoder.frames(records, aggregates(records), wanted, wrapped=True):
+            lines += [line(now_ns + 40_000_000, text) for text in texts(piece)]
     lines.append(line(START_NS + seconds * SECOND, b'{"lastUpdateId":1,"bids":[],"asks":[]}'))
     return tuple(lines)
 
