@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from aegis.exchange.account import ZERO, Position, notional_cap, plain
+from aegis.exchange.account import ZERO, Position, notional_cap, plain, round_money
 from aegis.exchange.api import Call, Route, Security
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
@@ -264,12 +264,43 @@ def set_margin_type(call: Call) -> dict[str, Any]:
     return {"code": 200, "msg": "success"}
 
 
+def change_margin(call: Call) -> dict[str, Any]:
+    """POST /fapi/v1/positionMargin: move money between the wallet and an isolated position. Type 1 adds, 2 takes."""
+    params, listing = call.params, call.listing()
+    amount, kind = round_money(params.decimal("amount")), params.integer("type")
+    if (params.optional("positionSide") or "BOTH") != "BOTH":
+        raise Refusal(-4060)
+    if kind not in (1, 2) or not amount:
+        raise Refusal(-1130, "amount" if kind in (1, 2) else "type")
+    position, state = call.account.position(listing), call.core.state
+    if not position.isolated or not position.steps:
+        raise Refusal(-1020)
+    mark, moved = state.mark(listing), amount if kind == 1 else -amount
+    if kind == 1 and amount > _margin(call).available:
+        raise Refusal(-4050)
+    left = position.isolated_wallet + moved
+    if left + min(ZERO, position.unrealized(mark)) < position.initial_margin(mark):
+        raise Refusal(-4051)
+    position.isolated_wallet = left
+    _record_setting(call, position)
+    state.tell(call.account.id, account_update(call.account, call.now_ms, "MARGIN_TRANSFER", [(position, mark)]))
+    return {"amount": float(amount), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
+
+
+def set_position_mode(call: Call) -> dict[str, Any]:
+    """POST /fapi/v1/positionSide/dual: one-way mode is all there is."""
+    if call.params.flag("dualSidePosition"):
+        raise Refusal(-1020)
+    raise Refusal(-4059)
+
+
 def _record_setting(call: Call, position: Position) -> None:
     fields = {
         "account": call.account.id,
         "symbol": position.listing.symbol,
         "leverage": position.leverage,
         "isolated": position.isolated,
+        "isolated_wallet": f"{position.isolated_wallet:f}",
     }
     call.core.state.ledger.write(call.core.state.now_ns, "setting", fields)
 
@@ -308,6 +339,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/accountConfig"): Route(handler=read_account_config, security=_SIGNED, weight=5),
     ("POST", "/fapi/v1/leverage"): Route(handler=set_leverage, security=_SIGNED),
     ("POST", "/fapi/v1/marginType"): Route(handler=set_margin_type, security=_SIGNED),
+    ("POST", "/fapi/v1/positionMargin"): Route(handler=change_margin, security=_SIGNED),
+    ("POST", "/fapi/v1/positionSide/dual"): Route(handler=set_position_mode, security=_SIGNED),
     ("GET", "/fapi/v1/commissionRate"): Route(handler=read_commission, security=_SIGNED, weight=20),
     ("GET", "/fapi/v1/leverageBracket"): Route(handler=read_brackets, security=_SIGNED),
     ("GET", "/fapi/v1/positionSide/dual"): Route(

@@ -228,11 +228,11 @@ def modify_batch(call: Call) -> list[dict[str, Any]]:
 
 
 def cancel_batch(call: Call) -> list[dict[str, Any]]:
-    """DELETE /fapi/v1/batchOrders."""
+    """DELETE /fapi/v1/batchOrders; the names of the lists are taken in lower case too, as ccxt sends them."""
     params, symbol = call.params, call.listing().symbol
-    name, one = ("orderIdList", "orderId")
-    if "origClientOrderIdList" in params and name not in params:
-        name, one = "origClientOrderIdList", "origClientOrderId"
+    names = {"orderIdList": "orderId", "origClientOrderIdList": "origClientOrderId"}
+    found = [(sent, names[name]) for name in names for sent in (name, name.lower()) if sent in params]
+    name, one = found[0] if found else ("orderIdList", "orderId")
     rows = [Params([("symbol", symbol), (one, value)]) for value in params.values(name, _BATCH_CANCEL)]
     return _each(call, rows, "DELETE /fapi/v1/order", cancel_order)
 

@@ -55,6 +55,7 @@ TEXTS: dict[int, str] = {
     -4050: "Cross balance insufficient.",
     -4051: "Isolated balance insufficient.",
     -4059: "No need to change position side.",
+    -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
     -4082: "Invalid number of batch place orders.",
     -4116: "ClientOrderId is duplicated.",
