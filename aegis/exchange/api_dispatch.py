@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from aegis.exchange import api_account, api_algo, api_market, api_order_reads, api_orders
+from aegis.exchange import api_account, api_account_v2, api_algo, api_market, api_order_reads, api_orders
 from aegis.exchange.account import MONEY, Account
 from aegis.exchange.api import ApiRequest, ApiResponse, Call, Params, Route, Security, record_request
 from aegis.exchange.core import Core
@@ -25,6 +25,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     **api_order_reads.ROUTES,
     **api_algo.ROUTES,
     **api_account.ROUTES,
+    **api_account_v2.ROUTES,
 }
 #: Calls that answer at once but change something: they are in the ledger too.
 LEDGER_ENDPOINTS = frozenset({"POST /fapi/v1/leverage", "POST /fapi/v1/marginType", "POST /fapi/v1/positionMargin"})

@@ -49,6 +49,56 @@ class Venue:
         return str(last["status"])
 
 
+@attrs.define
+class LocalBook:
+    """A book kept in step by PROTOCOL.md §2.6. Feed it events; give it a snapshot when `needs_snapshot`."""
+
+    levels: dict[str, dict[Decimal, Decimal]] = attrs.field(factory=lambda: {"b": {}, "a": {}})
+    update_id: int = -1
+    applied: int = 0
+    _waiting: list[dict[str, Any]] = attrs.field(factory=list)
+
+    @property
+    def needs_snapshot(self) -> bool:
+        return self.update_id < 0 and bool(self._waiting)
+
+    def snapshot(self, answer: dict[str, Any]) -> None:
+        """GET depth; one that is older than the first event is not taken."""
+        last = int(answer["lastUpdateId"])
+        self._waiting = [event for event in self._waiting if event["u"] >= last]
+        if self._waiting and self._waiting[0]["U"] > last:
+            return
+        for side, rows in (("b", answer["bids"]), ("a", answer["asks"])):
+            self.levels[side] = {Decimal(price): Decimal(quantity) for price, quantity in rows}
+        self.update_id, waiting = last, self._waiting
+        self._waiting = []
+        for number, event in enumerate(waiting):
+            self._apply(event, first=number == 0)
+
+    def event(self, event: dict[str, Any]) -> None:
+        if self.update_id < 0:
+            self._waiting.append(event)
+        elif event["u"] >= self.update_id:
+            self._apply(event, first=not self.applied)
+
+    def _apply(self, event: dict[str, Any], *, first: bool) -> None:
+        joins = event["pu"] == self.update_id or (first and event["U"] <= self.update_id <= event["u"])
+        assert joins, f"pu {event['pu']} does not follow {self.update_id}"
+        for side, levels in self.levels.items():
+            for price, quantity in event[side]:
+                if Decimal(quantity):
+                    levels[Decimal(price)] = Decimal(quantity)
+                else:
+                    levels.pop(Decimal(price), None)
+        self.update_id = event["u"]
+        self.applied += 1
+
+    def agrees(self, answer: dict[str, Any]) -> bool:
+        """Whether it equals another snapshot of the same id; one of another id agrees with everything."""
+        rows = {side: {Decimal(p): Decimal(q) for p, q in answer[name]} for side, name in (("b", "bids"), ("a", "asks"))}
+        return answer["lastUpdateId"] != self.update_id or rows == self.levels
+
+
 @contextmanager
 def running(directory: Path, **settings: Any) -> Iterator[Venue]:
     """An exchange of twenty quiet symbols in a process of its own."""
