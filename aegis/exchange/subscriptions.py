@@ -84,6 +84,7 @@ class Stream:
 
 
 _DEPTH = re.compile(r"depth(5|10|20)?(?:@(100|500)ms)?")
+_TEXT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _KLINE = re.compile(r"(kline|continuousKline)_(\w{2,3})")
 _KLINE_MS = 250
 _MARK_MS = {"": 3_000, "@1s": 1_000}
@@ -221,7 +222,7 @@ class Control:
 
     def answer(self, message: bytes) -> bytes:
         """The reply to one control message. Raises ForcedClose."""
-        request_id: int | None = None
+        request_id: int | str | None = None
         try:
             request = self._decode(message)
             request_id = self._request_id(request)
@@ -254,8 +255,11 @@ class Control:
         return request
 
     @staticmethod
-    def _request_id(request: dict[str, Any]) -> int:
+    def _request_id(request: dict[str, Any]) -> int | str:
+        """A number; or a short text, which no page mentions and the venue's own SDK sends."""
         value = request.get("id")
+        if isinstance(value, str) and _TEXT_ID.fullmatch(value):
+            return value
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
             raise _Invalid(2, "Invalid request: request ID must be an unsigned integer")
         return value

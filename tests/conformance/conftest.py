@@ -19,7 +19,6 @@ from aegis.exchange.ledger_view import AccountView, read_ledger
 from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings
 
 
-
 @attrs.frozen(kw_only=True)
 class Venue:
     """A running exchange and its judge."""
