@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal as D
+from itertools import pairwise
 from typing import Any
 
 import ccxt
 import pytest
-from conftest import Venue
+from conftest import Venue, flood
 
 BTC = "BTC/USDT:USDT"
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -91,7 +92,7 @@ def test_tickers_trades_and_prices_agree(client: ccxt.binanceusdm, eventually: E
 def test_klines_are_whole_and_join(client: ccxt.binanceusdm) -> None:
     rows = client.fetch_ohlcv(BTC, "1m", limit=100)
     assert len(rows) == 100
-    assert [b[0] - a[0] for a, b in zip(rows, rows[1:], strict=False)] == [60_000] * 99
+    assert [b[0] - a[0] for a, b in pairwise(rows)] == [60_000] * 99
     assert all(low <= min(o, c) <= max(o, c) <= high for _, o, high, low, c, _ in rows)
 
 
@@ -287,6 +288,5 @@ def test_the_weight_limit_is_a_rate_limit_error(strict_venue: Venue) -> None:
     hasty = connect(strict_venue)
     hasty.load_markets()
     with pytest.raises(ccxt.DDoSProtection, match="1003"):
-        for _ in range(300):
-            hasty.fetch_time()
+        flood(hasty.fetch_time)
     hasty.close()

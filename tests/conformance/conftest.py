@@ -94,7 +94,8 @@ class LocalBook:
 
     def agrees(self, answer: dict[str, Any]) -> bool:
         """Whether it equals another snapshot of the same id; one of another id agrees with everything."""
-        rows = {side: {Decimal(p): Decimal(q) for p, q in answer[name]} for side, name in (("b", "bids"), ("a", "asks"))}
+        names = {"b": "bids", "a": "asks"}
+        rows = {side: {Decimal(p): Decimal(q) for p, q in answer[name]} for side, name in names.items()}
         return answer["lastUpdateId"] != self.update_id or rows == self.levels
 
 
@@ -119,6 +120,12 @@ def running(directory: Path, **settings: Any) -> Iterator[Venue]:
         finally:
             process.stdin.close()
             process.wait(60)
+
+
+def flood(call: Callable[[], Any]) -> None:
+    """More than the strict venue's weight limit allows in a minute, wherever in it this begins."""
+    for _ in range(500):
+        call()
 
 
 @pytest.fixture(scope="module")
