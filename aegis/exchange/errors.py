@@ -66,7 +66,6 @@ TEXTS: dict[int, str] = {
     -4135: "Invalid activation price.",
     -4136: "Target strategy invalid for orderType {},closePosition {}",
     -4137: "Quantity must be zero with closePosition equals true",
-    -4138: "Reduce only must be true with closePosition equals true",
     -4140: "Invalid symbol status for opening position.",
     -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions",
