@@ -15,17 +15,25 @@ nox.options.error_on_missing_interpreters = False
 RUFF = "ruff==0.17.6"
 MYPY = "mypy==2.4.1"
 IMPORT_LINTER = "import-linter==2.16"
+PYTEST = "pytest==9.2.0"
 TEST_DEPENDENCIES = (
     "hatchling==1.33.0",
     "coverage==7.17.3",
     "hypothesis==6.170.15",
-    "pytest==9.2.0",
+    PYTEST,
     "pytest-trio==0.8.0",
     "pytest-xdist==3.8.0",
     "TA-Lib==0.8.2",
 )
 #: What reads and writes bytes by position.
 WIRE_TESTS = ("tests/property/test_wire_decoding.py", "tests/unit/exchange/test_frames.py")
+#: Other people's clients: their file in tests/conformance, what they are pinned to.
+CLIENTS = {
+    "ccxt": ("ccxt_client.py", "ccxt==4.5.90"),
+    "ccxt_pro": ("ccxt_pro_client.py", "ccxt==4.5.90"),
+    "sdk": ("sdk_client.py", "binance-sdk-derivatives-trading-usds-futures==18.0.1"),
+    "python_binance": ("python_binance_client.py", "python-binance==1.0.37"),
+}
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
 INTERPRETED = {"NUMBA_DISABLE_JIT": "1", "AEGIS_TEST_EXAMPLES": "5"}
 KERNEL_TESTS = (
@@ -146,3 +154,12 @@ def _peer(session: nox.Session, name: str) -> tuple[str, str]:
     except nox.command.CommandFailed:
         return "", f"pip could not install {' '.join(requirements)}: its words are above"
     return python, ""
+
+
+@nox.session
+@nox.parametrize("client", list(CLIENTS), ids=list(CLIENTS))
+def conformance(session: nox.Session, client: str) -> None:
+    """Clients that we did not write, each in an environment of its own, against the simulated exchange."""
+    file, pin = CLIENTS[client]
+    _install(session, pin, PYTEST)
+    session.run("python", "-m", "pytest", "-c", "tests/conformance/pytest.ini", f"tests/conformance/{file}")

@@ -44,8 +44,11 @@ class OrderType(enum.Enum):
 class AlgoType(enum.Enum):
     """Conditional orders; they live at the Algo Service until triggered."""
 
+    STOP = "STOP"
     STOP_MARKET = "STOP_MARKET"
+    TAKE_PROFIT = "TAKE_PROFIT"
     TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+    TRAILING_STOP_MARKET = "TRAILING_STOP_MARKET"
 
 
 class TimeInForce(enum.Enum):
@@ -53,6 +56,7 @@ class TimeInForce(enum.Enum):
     IOC = "IOC"
     FOK = "FOK"
     GTX = "GTX"
+    GTD = "GTD"
 
 
 class OrderStatus(enum.Enum):

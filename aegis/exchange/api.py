@@ -9,18 +9,31 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from aegis.exchange.account import Account
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
+from aegis.exchange.state import State
 
-__all__ = ["ApiRequest", "ApiResponse", "Call", "Params", "Route", "Security"]
+__all__ = [
+    "ApiRequest",
+    "ApiResponse",
+    "Call",
+    "Params",
+    "Route",
+    "Security",
+    "all_symbols_40",
+    "record_request",
+]
 
 E = TypeVar("E", bound=Enum)
 
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER = re.compile(r"[0-9]{1,19}")
+_WEEK_MS = 7 * 86_400_000
+_JSON_LIST = msgspec.json.Decoder(list[Any], float_hook=str)  # a number stays as it was written
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 
 
@@ -120,11 +133,46 @@ class Params:
             raise Refusal(-4015)
         return value
 
+    def week(self) -> tuple[int | None, int | None]:
+        """`startTime` and `endTime`. Raises Refusal -1130 where they span more than seven days."""
+        start, end = self.optional_integer("startTime"), self.optional_integer("endTime")
+        if start is not None and end is not None and not 0 <= end - start <= _WEEK_MS:
+            raise Refusal(-1130, "startTime")
+        return start, end
+
+    def values(self, name: str, most: int) -> list[str]:
+        """A JSON list of numbers or texts, as texts. Raises Refusal -1102, -1130, or -4082 for none or too many."""
+        try:
+            values = _JSON_LIST.decode(self.text(name))
+        except (msgspec.DecodeError, RecursionError):
+            raise Refusal(-1130, name) from None
+        if not 1 <= len(values) <= most:
+            raise Refusal(-4082)
+        if any(isinstance(value, bool) or not isinstance(value, str | int) for value in values):
+            raise Refusal(-1130, name)
+        return [str(value) for value in values]
+
+    def objects(self, name: str, most: int) -> list[Params]:
+        """A JSON list of objects, each as parameters of its own. Raises Refusal as `values` does."""
+        try:
+            rows = _JSON_LIST.decode(self.text(name))
+        except (msgspec.DecodeError, RecursionError):
+            raise Refusal(-1130, name) from None
+        if not 1 <= len(rows) <= most:
+            raise Refusal(-4082)
+        if not all(isinstance(row, dict) for row in rows):
+            raise Refusal(-1130, name)
+        return [Params((key, _text(value)) for key, value in row.items() if value is not None) for row in rows]
+
     def unexpected(self, names: Collection[str]) -> None:
         """Raises Refusal -1106 when one of these was sent."""
         for name in names:
             if name in self:
                 raise Refusal(-1106, name)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Security(Enum):
@@ -164,15 +212,35 @@ class Call:
 class Route:
     """One endpoint.
 
-    `weight` may depend on parameters. `trading` calls travel with latency and enter the ledger; `counts` are orders
-    under the account's order limits.
+    `weight` may depend on parameters. `trading` calls travel with latency and enter the ledger; `counts` is what they
+    count on the account's order limits, of ten seconds and of a minute.
     """
 
     handler: Callable[[Call], Any]
     security: Security = Security.NONE
     weight: int | Callable[[Params], int] = 1
     trading: bool = False
-    counts: bool = False
+    counts: tuple[int, int] = (0, 0)
 
     def cost(self, params: Params) -> int:
         return self.weight(params) if callable(self.weight) else self.weight
+
+
+def all_symbols_40(params: Params) -> int:
+    """Weight of reads that are dear without a symbol."""
+    return 1 if "symbol" in params else 40
+
+
+def record_request(state: State, account: Account, endpoint: str, params: Params, code: int, result: Any) -> None:
+    """A `request` entry in the ledger; `code` is 0 where it was carried out."""
+    names = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
+    sent = next((params.optional(name) for name in names if name in params), None)
+    made = result if isinstance(result, dict) else {}
+    fields = {
+        "account": account.id,
+        "endpoint": endpoint,
+        "symbol": params.optional("symbol") or "",
+        "client_id": sent or made.get("clientOrderId") or made.get("clientAlgoId") or "",
+        "code": code,
+    }
+    state.ledger.write(state.now_ns, "request", fields)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from aegis.exchange.account import ZERO, Position, notional_cap, plain
+from aegis.exchange.account import ZERO, Position, notional_cap, plain, round_money
 from aegis.exchange.api import Call, Route, Security
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.margin import AccountMargin, SymbolMargin, account_margin, liquidation_price
 from aegis.exchange.userstream import account_update, leverage_update, listen_key_expired
 
-__all__ = ["ROUTES"]
+__all__ = [
+    "ROUTES",
+    "money",
+    "read_account",
+    "read_account_config",
+    "read_balance",
+    "read_position_risk",
+]
 
 
-def _money(amount: Decimal) -> str:
+def money(amount: Decimal) -> str:
+    """With eight decimals, as most amounts are given."""
     return f"{amount:.8f}"
 
 
@@ -28,19 +36,19 @@ def read_account(call: Call) -> dict[str, Any]:
     """GET /fapi/v3/account."""
     margin = _margin(call)
     totals = {
-        "initialMargin": _money(margin.position_initial + margin.open_order_initial),
-        "maintMargin": _money(margin.maintenance),
-        "positionInitialMargin": _money(margin.position_initial),
-        "openOrderInitialMargin": _money(margin.open_order_initial),
-        "crossWalletBalance": _money(margin.cross_wallet),
-        "crossUnPnl": _money(margin.cross_unrealized),
+        "initialMargin": money(margin.position_initial + margin.open_order_initial),
+        "maintMargin": money(margin.maintenance),
+        "positionInitialMargin": money(margin.position_initial),
+        "openOrderInitialMargin": money(margin.open_order_initial),
+        "crossWalletBalance": money(margin.cross_wallet),
+        "crossUnPnl": money(margin.cross_unrealized),
     }
-    available = {"availableBalance": _money(margin.available), "maxWithdrawAmount": _money(margin.available)}
+    available = {"availableBalance": money(margin.available), "maxWithdrawAmount": money(margin.available)}
     asset = {
         "asset": "USDT",
-        "walletBalance": _money(margin.wallet),
-        "unrealizedProfit": _money(margin.unrealized),
-        "marginBalance": _money(margin.balance),
+        "walletBalance": money(margin.wallet),
+        "unrealizedProfit": money(margin.unrealized),
+        "marginBalance": money(margin.balance),
         **totals,
         **available,
         "updateTime": call.account.updated_ms,
@@ -61,12 +69,12 @@ def _account_position(row: SymbolMargin) -> dict[str, Any]:
         "symbol": row.position.listing.symbol,
         "positionSide": "BOTH",
         "positionAmt": plain(row.position.amount),
-        "unrealizedProfit": _money(row.unrealized),
-        "isolatedMargin": _money(row.isolated_margin),
+        "unrealizedProfit": money(row.unrealized),
+        "isolatedMargin": money(row.isolated_margin),
         "notional": plain(row.notional),
-        "isolatedWallet": _money(row.position.isolated_wallet),
-        "initialMargin": _money(row.initial),
-        "maintMargin": _money(row.maintenance),
+        "isolatedWallet": money(row.position.isolated_wallet),
+        "initialMargin": money(row.initial),
+        "maintMargin": money(row.maintenance),
         "updateTime": row.position.updated_ms,
     }
 
@@ -77,15 +85,15 @@ def read_balance(call: Call) -> list[dict[str, Any]]:
     row = {
         "accountAlias": call.account.id,
         "asset": "USDT",
-        "balance": _money(margin.wallet),
-        "crossWalletBalance": _money(margin.cross_wallet),
-        "crossUnPnl": _money(margin.cross_unrealized),
-        "availableBalance": _money(margin.available),
-        "maxWithdrawAmount": _money(margin.available),
+        "balance": money(margin.wallet),
+        "crossWalletBalance": money(margin.cross_wallet),
+        "crossUnPnl": money(margin.cross_unrealized),
+        "availableBalance": money(margin.available),
+        "maxWithdrawAmount": money(margin.available),
         "marginAvailable": True,
         "updateTime": call.account.updated_ms,
     }
-    empty = {name: value if name == "accountAlias" else _money(ZERO) for name, value in row.items()}
+    empty = {name: value if name == "accountAlias" else money(ZERO) for name, value in row.items()}
     others = [empty | {"asset": asset, "marginAvailable": True, "updateTime": 0} for asset in ("USDC", "BNB")]
     return [row, *others]
 
@@ -105,17 +113,17 @@ def _position_risk(row: SymbolMargin, margin: AccountMargin) -> dict[str, Any]:
         "positionAmt": plain(position.amount),
         "entryPrice": plain(position.entry),
         "breakEvenPrice": plain(position.entry),
-        "markPrice": _money(row.mark),
-        "unRealizedProfit": _money(row.unrealized),
+        "markPrice": money(row.mark),
+        "unRealizedProfit": money(row.unrealized),
         "liquidationPrice": plain(liquidation_price(row, margin)),
-        "isolatedMargin": _money(row.isolated_margin),
+        "isolatedMargin": money(row.isolated_margin),
         "notional": plain(row.notional),
         "marginAsset": "USDT",
-        "isolatedWallet": _money(position.isolated_wallet),
-        "initialMargin": _money(row.initial),
-        "maintMargin": _money(row.maintenance),
-        "positionInitialMargin": _money(row.position_initial),
-        "openOrderInitialMargin": _money(row.open_order_initial),
+        "isolatedWallet": money(position.isolated_wallet),
+        "initialMargin": money(row.initial),
+        "maintMargin": money(row.maintenance),
+        "positionInitialMargin": money(row.position_initial),
+        "openOrderInitialMargin": money(row.open_order_initial),
         "adl": 1 if position.steps else 0,
         "bidNotional": plain(row.bid_notional),
         "askNotional": plain(row.ask_notional),
@@ -197,7 +205,7 @@ def read_income(call: Call) -> list[dict[str, Any]]:
         {
             "symbol": row.symbol,
             "incomeType": row.type,
-            "income": _money(row.amount),
+            "income": money(row.amount),
             "asset": "USDT",
             "info": row.trade_id or row.type,
             "time": row.ms,
@@ -264,12 +272,43 @@ def set_margin_type(call: Call) -> dict[str, Any]:
     return {"code": 200, "msg": "success"}
 
 
+def change_margin(call: Call) -> dict[str, Any]:
+    """POST /fapi/v1/positionMargin: move money between the wallet and an isolated position. Type 1 adds, 2 takes."""
+    params, listing = call.params, call.listing()
+    amount, kind = round_money(params.decimal("amount")), params.integer("type")
+    if (params.optional("positionSide") or "BOTH") != "BOTH":
+        raise Refusal(-4060)
+    if kind not in (1, 2) or not amount:
+        raise Refusal(-1130, "amount" if kind in (1, 2) else "type")
+    position, state = call.account.position(listing), call.core.state
+    if not position.isolated or not position.steps:
+        raise Refusal(-1020)
+    mark, moved = state.mark(listing), amount if kind == 1 else -amount
+    if kind == 1 and amount > _margin(call).available:
+        raise Refusal(-4050)
+    left = position.isolated_wallet + moved
+    if left + min(ZERO, position.unrealized(mark)) < position.initial_margin(mark):
+        raise Refusal(-4051)
+    position.isolated_wallet = left
+    _record_setting(call, position)
+    state.tell(call.account.id, account_update(call.account, call.now_ms, "MARGIN_TRANSFER", [(position, mark)]))
+    return {"amount": float(amount), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
+
+
+def set_position_mode(call: Call) -> dict[str, Any]:
+    """POST /fapi/v1/positionSide/dual: one-way mode is all there is."""
+    if call.params.flag("dualSidePosition"):
+        raise Refusal(-1020)
+    raise Refusal(-4059)
+
+
 def _record_setting(call: Call, position: Position) -> None:
     fields = {
         "account": call.account.id,
         "symbol": position.listing.symbol,
         "leverage": position.leverage,
         "isolated": position.isolated,
+        "isolated_wallet": f"{position.isolated_wallet:f}",
     }
     call.core.state.ledger.write(call.core.state.now_ns, "setting", fields)
 
@@ -308,6 +347,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/accountConfig"): Route(handler=read_account_config, security=_SIGNED, weight=5),
     ("POST", "/fapi/v1/leverage"): Route(handler=set_leverage, security=_SIGNED),
     ("POST", "/fapi/v1/marginType"): Route(handler=set_margin_type, security=_SIGNED),
+    ("POST", "/fapi/v1/positionMargin"): Route(handler=change_margin, security=_SIGNED),
+    ("POST", "/fapi/v1/positionSide/dual"): Route(handler=set_position_mode, security=_SIGNED),
     ("GET", "/fapi/v1/commissionRate"): Route(handler=read_commission, security=_SIGNED, weight=20),
     ("GET", "/fapi/v1/leverageBracket"): Route(handler=read_brackets, security=_SIGNED),
     ("GET", "/fapi/v1/positionSide/dual"): Route(

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from aegis.exchange import api_account, api_market, api_trading
+from aegis.exchange import api_account, api_account_v2, api_algo, api_market, api_order_reads, api_orders
 from aegis.exchange.account import MONEY, Account
-from aegis.exchange.api import ApiRequest, ApiResponse, Call, Params, Route, Security
+from aegis.exchange.api import ApiRequest, ApiResponse, Call, Params, Route, Security, record_request
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
 from aegis.exchange.limits import BAN_MS
@@ -19,9 +19,16 @@ from aegis.exchange.security import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS, 
 
 __all__ = ["LEDGER_ENDPOINTS", "ROUTES", "Dispatcher"]
 
-ROUTES: dict[tuple[str, str], Route] = {**api_market.ROUTES, **api_trading.ROUTES, **api_account.ROUTES}
+ROUTES: dict[tuple[str, str], Route] = {
+    **api_market.ROUTES,
+    **api_orders.ROUTES,
+    **api_order_reads.ROUTES,
+    **api_algo.ROUTES,
+    **api_account.ROUTES,
+    **api_account_v2.ROUTES,
+}
 #: Calls that answer at once but change something: they are in the ledger too.
-LEDGER_ENDPOINTS = frozenset({"POST /fapi/v1/leverage", "POST /fapi/v1/marginType"})
+LEDGER_ENDPOINTS = frozenset({"POST /fapi/v1/leverage", "POST /fapi/v1/marginType", "POST /fapi/v1/positionMargin"})
 _JSON = ("Content-Type", "application/json;charset=utf-8")
 
 
@@ -83,30 +90,17 @@ class Dispatcher:
         call = Call(core=core, params=params, sender=account, now_ms=core.state.now_ms)
         with localcontext(MONEY):
             try:
-                if route.counts and account is not None:
-                    core.limits.spend_order(account.id, call.now_ms)
+                if any(route.counts) and account is not None:
+                    core.limits.spend_order(account.id, call.now_ms, *route.counts)
                 result = route.handler(call)
             except Refusal as refusal:
                 if account is not None and (route.trading or endpoint in LEDGER_ENDPOINTS):
-                    self._record(account, endpoint, params, refusal.code, None)
+                    record_request(core.state, account, endpoint, params, refusal.code, None)
                 raise
             if account is not None and (route.trading or endpoint in LEDGER_ENDPOINTS):
-                self._record(account, endpoint, params, 0, result)
+                record_request(core.state, account, endpoint, params, 0, result)
             core.settle()
         return result
-
-    def _record(self, account: Account, endpoint: str, params: Params, code: int, result: Any) -> None:
-        names = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
-        sent = next((params.optional(name) for name in names if name in params), None)
-        made = result if isinstance(result, dict) else {}
-        fields = {
-            "account": account.id,
-            "endpoint": endpoint,
-            "symbol": params.optional("symbol") or "",
-            "client_id": sent or made.get("clientOrderId") or made.get("clientAlgoId") or "",
-            "code": code,
-        }
-        self._core.state.ledger.write(self._core.state.now_ns, "request", fields)
 
     def _refuse(self, request: ApiRequest, refusal: Refusal) -> ApiResponse:
         return self._respond(request, refusal.status, {"code": refusal.code, "msg": refusal.message}, None, None)
@@ -116,7 +110,7 @@ class Dispatcher:
     ) -> ApiResponse:
         limits, now_ms = self._core.limits, self._core.state.now_ms
         headers = [_JSON, ("X-MBX-USED-WEIGHT-1M", str(limits.weight_used(request.ip, now_ms)))]
-        if route is not None and route.counts and account is not None:
+        if route is not None and any(route.counts) and account is not None:
             ten, minute = limits.orders_used(account.id, now_ms)
             headers += [("X-MBX-ORDER-COUNT-10S", str(ten)), ("X-MBX-ORDER-COUNT-1M", str(minute))]
         if status in (418, 429):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.exchange.api import Call, Params, Route
+from aegis.exchange.api import Call, Params, Route, Security
 from aegis.exchange.errors import Refusal
 from aegis.exchange.history import INTERVALS
 from aegis.exchange.listing import Listing, decimal_text, exchange_info
@@ -115,8 +115,37 @@ def read_ticker(call: Call) -> Any:
     """GET /fapi/v1/ticker/24hr."""
     named = call.optional_listing()
     if named is not None:
-        return call.core.history.ticker_24hr(named.index)
-    return [call.core.history.ticker_24hr(listing.index) for listing in call.core.state.listings]
+        return _ticker(call, named)
+    return [_ticker(call, listing) for listing in call.core.state.listings]
+
+
+def _ticker(call: Call, listing: Listing) -> dict[str, Any]:
+    return call.core.history.ticker_24hr(listing.index, int(call.core.state.books.trade_id[listing.index]))
+
+
+def read_price(call: Call) -> Any:
+    """GET /fapi/v1/ticker/price and v2."""
+    named = call.optional_listing()
+    if named is not None:
+        return _price(call, named)
+    return [_price(call, listing) for listing in call.core.state.listings]
+
+
+def _price(call: Call, listing: Listing) -> dict[str, Any]:
+    last = int(call.core.state.books.last[listing.index])
+    return {"symbol": listing.symbol, "price": listing.price_text(last), "time": call.now_ms}
+
+
+def read_trades(call: Call) -> list[dict[str, Any]]:
+    """GET /fapi/v1/trades: the last few thousand."""
+    return call.core.history.trades(call.listing().index, limit=call.params.limit(500, 1000))
+
+
+def read_old_trades(call: Call) -> list[dict[str, Any]]:
+    """GET /fapi/v1/historicalTrades: no older than `trades`, but from any id."""
+    params = call.params
+    limit, from_id = params.limit(100, 500), params.optional_integer("fromId")
+    return call.core.history.trades(call.listing().index, from_id=from_id, limit=limit)
 
 
 def read_premium_index(call: Call) -> Any:
@@ -170,6 +199,10 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/klines"): Route(handler=read_klines, weight=_kline_weight),
     ("GET", "/fapi/v1/continuousKlines"): Route(handler=read_continuous_klines, weight=_kline_weight),
     ("GET", "/fapi/v1/ticker/bookTicker"): Route(handler=read_book_ticker, weight=_by_symbol(2, 5)),
+    ("GET", "/fapi/v1/ticker/price"): Route(handler=read_price, weight=_by_symbol(1, 2)),
+    ("GET", "/fapi/v2/ticker/price"): Route(handler=read_price, weight=_by_symbol(1, 2)),
+    ("GET", "/fapi/v1/trades"): Route(handler=read_trades, weight=5),
+    ("GET", "/fapi/v1/historicalTrades"): Route(handler=read_old_trades, security=Security.KEY, weight=200),
     ("GET", "/fapi/v1/ticker/24hr"): Route(handler=read_ticker, weight=_by_symbol(1, 40)),
     ("GET", "/fapi/v1/premiumIndex"): Route(handler=read_premium_index, weight=_by_symbol(1, 10)),
     ("GET", "/fapi/v1/aggTrades"): Route(handler=read_agg_trades, weight=20),

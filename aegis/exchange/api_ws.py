@@ -20,6 +20,7 @@ __all__ = ["METHODS", "WsApi", "WsCall"]
 #: Method -> the REST endpoint whose handler answers it.
 METHODS: dict[str, tuple[str, str]] = {
     "order.place": ("POST", "/fapi/v1/order"),
+    "order.modify": ("PUT", "/fapi/v1/order"),
     "order.cancel": ("DELETE", "/fapi/v1/order"),
     "order.status": ("GET", "/fapi/v1/order"),
     "algoOrder.place": ("POST", "/fapi/v1/algoOrder"),
@@ -31,6 +32,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "v2/account.balance": ("GET", "/fapi/v3/balance"),
     "v2/account.position": ("GET", "/fapi/v3/positionRisk"),
     "depth": ("GET", "/fapi/v1/depth"),
+    "ticker.price": ("GET", "/fapi/v2/ticker/price"),
     "ticker.book": ("GET", "/fapi/v1/ticker/bookTicker"),
     "userDataStream.start": ("POST", "/fapi/v1/listenKey"),
     "userDataStream.ping": ("PUT", "/fapi/v1/listenKey"),

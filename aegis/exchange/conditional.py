@@ -11,6 +11,7 @@ from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.matching import Matching, NewOrder
 from aegis.exchange.orders import Order
+from aegis.exchange.rules import matched_price
 from aegis.exchange.state import State, TriggerDue
 from aegis.exchange.userstream import algo_update, round_average
 from aegis.kernels.books import NEVER
@@ -34,11 +35,11 @@ class Conditional:
     # -- placing and ending ------------------------------------------------------------------------------------------
 
     def place(self, account: Account, algo: AlgoOrder) -> AlgoOrder:
-        """Accept a closePosition order.
+        """Accept an order; margin is asked for only when it triggers.
 
         Raises:
-            Refusal: -4116, -4045, -4509 without a position to close, -4130 beside one of its kind, -2021 when its
-                price is reached already.
+            Refusal: -4116, -4045, -4509 without the position that it needs, -4130 beside a closePosition order of its
+                kind, -2021 when its price is reached already, -4135 when an activation price is.
         """
         state = self._state
         waiting = self.open_orders(account.id)
@@ -46,13 +47,16 @@ class Conditional:
             raise Refusal(-4116)
         if len(waiting) >= MAX_OPEN_ALGO_ORDERS:
             raise Refusal(-4045)
-        if account.position(algo.listing).sign != -algo.side.sign:
+        if algo.needs_position and account.position(algo.listing).sign != -algo.side.sign:
             raise Refusal(-4509)
         for other in waiting:
             same = (other.listing.index, other.side, other.type) == (algo.listing.index, algo.side, algo.type)
-            if same and other.status is AlgoStatus.NEW:
+            if same and other.status is AlgoStatus.NEW and algo.close_position and other.close_position:
                 raise Refusal(-4130)
-        if self._is_reached(algo):
+        price = self._working_price(algo)
+        if algo.follow(price) and algo.activate_ticks:
+            raise Refusal(-4135)
+        if algo.reached(price):
             raise Refusal(-2021)
         algo.algo_id = _FIRST_ALGO_ID + state.count("algo")
         self._orders[algo.algo_id] = algo
@@ -69,11 +73,18 @@ class Conditional:
             raise Refusal(-2011)
         self._move(algo, AlgoStatus.CANCELED)
 
+    def cancel_all(self, account: str, symbol: int) -> None:
+        """Cancel what has not triggered."""
+        for algo in self.open_orders(account, symbol):
+            if algo.status is AlgoStatus.NEW:
+                self._move(algo, AlgoStatus.CANCELED)
+
     def position_changed(self, account: Account, listing: Listing) -> None:
         """Waiting orders whose position is gone (or turned round) expire."""
         sign = account.position(listing).sign
         for algo in list(self._waiting.get(listing.index, ())):
-            if algo.account == account.id and algo.status is AlgoStatus.NEW and algo.side.sign != -sign:
+            waits = algo.account == account.id and algo.status is AlgoStatus.NEW and algo.needs_position
+            if waits and algo.side.sign != -sign:
                 algo.reason = "Position is closed."
                 self._move(algo, AlgoStatus.EXPIRED)
 
@@ -82,25 +93,35 @@ class Conditional:
     def on_last(self, symbol: int, ticks: int) -> None:
         """A print: orders that work on the contract price."""
         for algo in list(self._waiting.get(symbol, ())):
-            if algo.working_type is WorkingType.CONTRACT_PRICE and algo.reached(ticks, algo.trigger_ticks):
-                self._trigger(algo)
+            if algo.working_type is WorkingType.CONTRACT_PRICE:
+                self._look(algo, ticks)
 
     def on_mark(self, symbol: int) -> None:
         """A new mark price."""
         for algo in list(self._waiting.get(symbol, ())):
-            if algo.working_type is WorkingType.MARK_PRICE and self._is_reached(algo):
-                self._trigger(algo)
+            if algo.working_type is WorkingType.MARK_PRICE:
+                self._look(algo, self._working_price(algo))
 
-    def _is_reached(self, algo: AlgoOrder) -> bool:
-        books, listing = self._state.books, algo.listing
-        if algo.working_type is WorkingType.MARK_PRICE:
-            return algo.reached(int(books.mark_e8[listing.index]), algo.trigger_ticks * listing.tick_e8)
-        return algo.reached(int(books.last[listing.index]), algo.trigger_ticks)
+    def _look(self, algo: AlgoOrder, price: int) -> None:
+        """A working price that somebody waits for."""
+        if algo.status is not AlgoStatus.NEW:
+            return
+        if algo.trailing:
+            self._state.dirty.add(algo.listing.index)
+            if algo.follow(price):
+                algo.updated_ms = self._state.now_ms
+                self._record(algo)
+        if algo.reached(price):
+            self._trigger(algo)
+
+    def _working_price(self, algo: AlgoOrder) -> int:
+        books, index = self._state.books, algo.listing.index
+        return int((books.mark_e8 if algo.working_type is WorkingType.MARK_PRICE else books.last)[index])
 
     def _trigger(self, algo: AlgoOrder) -> None:
         """The price was reached: on its way to the matching engine, which takes as long as any message."""
         state = self._state
-        if algo.status is not AlgoStatus.NEW or (algo.price_protect and self._protected(algo.listing)):
+        if algo.price_protect and self._protected(algo.listing):
             return
         algo.trigger_ms = state.now_ms
         self._move(algo, AlgoStatus.TRIGGERING)
@@ -112,35 +133,46 @@ class Conditional:
         return abs(mark - self._state.last(listing)) > mark * listing.trigger_protect
 
     def due(self, algo_id: int, matching: Matching) -> None:
-        """A triggered order arrives: it closes whatever the position is now."""
+        """A triggered order arrives: with closePosition it closes whatever the position is now."""
         state, algo = self._state, self._orders[algo_id]
         account = state.accounts[algo.account]
-        position = account.position(algo.listing)
         try:
-            child = matching.place(
-                NewOrder(
-                    account=account,
-                    listing=algo.listing,
-                    side=algo.side,
-                    type=OrderType.MARKET,
-                    tif=TimeInForce.GTC,
-                    ticks=0,
-                    steps=abs(position.steps),
-                    client_id=algo.client_id,
-                    reduce_only=True,
-                    parent=algo,
-                )
-            )
+            child = matching.place(self._child(account, algo))
         except Refusal as refusal:
             algo.reason = refusal.message
             self._move(algo, AlgoStatus.REJECTED)
             return
         algo.child_id = child.order_id
         self._move(algo, AlgoStatus.TRIGGERED)
-        self._finish(algo, child)
+        if child.status.final:
+            self.child_ended(child)
 
-    def _finish(self, algo: AlgoOrder, child: Order) -> None:
-        assert child.status.final  # a market order never rests
+    def _child(self, account: Account, algo: AlgoOrder) -> NewOrder:
+        limited = algo.child_type is OrderType.LIMIT
+        ticks = algo.ticks
+        if limited and algo.price_match != "NONE":
+            ticks = matched_price(self._state.books, algo.listing, algo.side, algo.price_match)
+        return NewOrder(
+            account=account,
+            listing=algo.listing,
+            side=algo.side,
+            type=algo.child_type,
+            tif=TimeInForce(algo.tif) if limited and algo.tif != "GTE_GTC" else TimeInForce.GTC,
+            ticks=ticks,
+            steps=abs(account.position(algo.listing).steps) if algo.close_position else algo.steps,
+            client_id=algo.client_id,
+            reduce_only=algo.reduce_only or algo.close_position,
+            stp=algo.stp,
+            price_match=algo.price_match,
+            good_till_ms=algo.good_till_ms,
+            parent=algo,
+        )
+
+    def child_ended(self, child: Order) -> None:
+        """The order that a conditional order became is final; one that ends while it is placed is told of later."""
+        algo = self._orders.get(child.algo_id)
+        if algo is None or algo.status is not AlgoStatus.TRIGGERED:
+            return
         algo.filled = child.filled
         algo.average = round_average(child)
         self._move(algo, AlgoStatus.FINISHED)
@@ -165,12 +197,10 @@ class Conditional:
         """(low, high) in ticks and (low, high) of the mark in 1e-8: what `Books.watch` must tell us of."""
         bounds = [-NEVER, NEVER, -NEVER, NEVER]
         for algo in self._waiting.get(symbol, ()):
-            if algo.status is not AlgoStatus.NEW:
-                continue
-            on_mark = algo.working_type is WorkingType.MARK_PRICE
-            level = algo.trigger_ticks * (algo.listing.tick_e8 if on_mark else 1)
-            slot = 2 * on_mark + (not algo.below)
-            bounds[slot] = max(bounds[slot], level) if algo.below else min(bounds[slot], level)
+            if algo.status is AlgoStatus.NEW:
+                low, high = algo.bounds()
+                slot = 2 * (algo.working_type is WorkingType.MARK_PRICE)
+                bounds[slot], bounds[slot + 1] = max(bounds[slot], low), min(bounds[slot + 1], high)
         return bounds[0], bounds[1], bounds[2], bounds[3]
 
     def all(self) -> list[AlgoOrder]:
@@ -213,6 +243,8 @@ class Conditional:
                 "side": algo.side.value,
                 "type": algo.type.value,
                 "trigger": f"{algo.listing.price(algo.trigger_ticks):f}",
+                "price": f"{algo.listing.price(algo.ticks):f}",
+                "qty": f"{algo.listing.quantity(algo.steps):f}",
                 "working_type": algo.working_type.value,
                 "status": algo.status.value,
                 "order_id": algo.child_id,

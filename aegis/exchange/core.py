@@ -41,7 +41,7 @@ class Core:
         self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws)
         self.history = history
         self.conditional = Conditional(self.state)
-        self.matching = Matching(self.state, self.conditional.position_changed)
+        self.matching = Matching(self.state, self.conditional.position_changed, self.conditional.child_ended)
         self.upkeep = Upkeep(self.state, self.matching)
         self.keys = ListenKeys(seed)
         self.limits = limits
@@ -66,12 +66,14 @@ class Core:
         self.settle()
 
     def timer(self, name: str) -> None:
-        """A timetable entry of our own: "funding", "margin" or "keys"."""
+        """A timetable entry of our own: "funding", "margin", "orders" or "keys"."""
         match name:
             case "funding":
                 self.upkeep.funding()
             case "margin":
                 self.upkeep.check_margins()
+            case "orders":
+                self.upkeep.end_orders()
             case "keys":
                 self.expire_keys()
         self.settle()

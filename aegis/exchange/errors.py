@@ -52,12 +52,18 @@ TEXTS: dict[int, str] = {
     -4046: "No need to change margin type.",
     -4047: "Margin type cannot be changed if there exists open orders.",
     -4048: "Margin type cannot be changed if there exists position.",
+    -4050: "Cross balance insufficient.",
+    -4051: "Isolated balance insufficient.",
+    -4059: "No need to change position side.",
+    -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
+    -4082: "Invalid number of batch place orders.",
     -4116: "ClientOrderId is duplicated.",
     -4117: "Stop order is triggering.",
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4130: "An open stop or take profit order with GTE and closePosition in the direction is existing.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    -4135: "Invalid activation price.",
     -4136: "Target strategy invalid for orderType {},closePosition {}",
     -4137: "Quantity must be zero with closePosition equals true",
     -4140: "Invalid symbol status for opening position.",
@@ -70,7 +76,18 @@ TEXTS: dict[int, str] = {
     "The order will not be recorded in the order history.",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history.",
+    -5024: "Symbol is not in trading status. Order amendment is not permitted.",
+    -5025: "Only limit order is supported.",
+    -5026: "Exceed maximum modify order limit.",
+    -5027: "No need to modify the order.",
+    -5029: "Order's notional must be no smaller than {}.",
+    -5037: "Invalid price match",
+    -5038: "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT",
     -5039: "Invalid self trade prevention mode",
+    -5040: "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than "
+    "253402300799000",
+    -5041: "No depth matches this BBO order",
+    -5047: "The original order is not a reduce-only order",
 }
 
 _STATUSES = {-1003: 429, -1015: 429, -2014: 401, -2015: 401, -5000: 404}

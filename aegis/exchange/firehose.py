@@ -44,6 +44,7 @@ from aegis.exchange.session import Session
 from aegis.exchange.settings import SocketLimits
 from aegis.exchange.socket_server import bind_listener, shake_hands
 from aegis.exchange.subscriptions import Endpoint, StreamKind, parse_stream
+from aegis.exchange.timed_streams import TIMED
 from aegis.exchange.tls import TlsStream
 from aegis.kernels import encode, fresh, history
 from aegis.kernels.books import PUBLIC
@@ -142,7 +143,7 @@ class _Stream:
 
     def _want(self, name: str, wanted: bool) -> None:
         stream = parse_stream(name)
-        if stream is None or stream.kind in (StreamKind.DEPTH, StreamKind.ALL_BOOK_TICKERS):
+        if stream is None or stream.kind in TIMED | {StreamKind.ALL_BOOK_TICKERS}:
             return
         if stream.kind is StreamKind.ALL_MARK_PRICES or stream.symbol in self._symbols:
             self._feed.want(stream, self._symbols.get(stream.symbol, -1), wanted)

@@ -117,6 +117,9 @@ class History:
         self._minutes = _Ring(listings, _MINUTE_MS, minutes, start_ms)
         self._trades = np.zeros(trades, kernels.AGGREGATE)
         self._traded = 0
+        self._prints = np.zeros(trades, kernels.AGGREGATE)
+        self._printed = 0
+        self._last_qty = np.zeros(len(self.listings), np.int64)
         if past is not None:
             self._seconds.prepend(past.seconds)
             self._load_minutes(past)
@@ -142,9 +145,12 @@ class History:
             return
         for ring in (self._seconds, self._minutes):
             kernels.fold_trades(trades, ring.bars, ring.newest, ring.bar_ms)
-        latest = aggregates(trades)[-len(self._trades) :]
-        self._trades[(self._traded + np.arange(len(latest))) % len(self._trades)] = latest
-        self._traded += len(latest)
+        self._last_qty[trades["symbol"]] = trades["qty"]
+        self._traded = _keep(self._trades, self._traded, aggregates(trades))
+        prints = np.zeros(len(trades), kernels.AGGREGATE)
+        for name in ("symbol", "side", "time_ns", "id", "price", "qty"):
+            prints[name] = trades[name]
+        self._printed = _keep(self._prints, self._printed, prints)
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -179,8 +185,8 @@ class History:
         listing = self.listings[symbol]
         return [_row(listing, (number // per + k) * length, length, bar) for k, bar in enumerate(out.tolist())][:limit]
 
-    def ticker_24hr(self, symbol: int) -> dict[str, Any]:
-        """The fields of GET /fapi/v1/ticker/24hr that the tape knows: all but `lastQty`, `firstId` and `lastId`."""
+    def ticker_24hr(self, symbol: int, last_id: int) -> dict[str, Any]:
+        """A row of GET /fapi/v1/ticker/24hr; `last_id` is the symbol's latest trade id (its ids are consecutive)."""
         now = self.now_ms // _MINUTE_MS
         number, bars = self._minutes.between(symbol, now - 1439, now, self.now_ms)
         out = np.zeros(1, kernels.TAPE_BAR)
@@ -194,6 +200,7 @@ class History:
             "priceChangePercent": decimal_text((close - opened) * 100_000 // opened, 3) if opened else "0.000",
             "weightedAvgPrice": listing.price_text(average),
             "lastPrice": listing.price_text(close),
+            "lastQty": listing.quantity_text(int(self._last_qty[symbol])),
             "openPrice": listing.price_text(opened),
             "highPrice": listing.price_text(high),
             "lowPrice": listing.price_text(low),
@@ -201,6 +208,8 @@ class History:
             "quoteVolume": _quote_text(listing, quote),
             "openTime": number * _MINUTE_MS,
             "closeTime": self.now_ms,
+            "firstId": last_id - trades + 1 if trades else -1,
+            "lastId": last_id if trades else -1,
             "count": trades,
         }
 
@@ -212,9 +221,7 @@ class History:
 
         With `from_id` or `start_ms` the first `limit` from there, else the last `limit`.
         """
-        size = len(self._trades)
-        held = self._trades[np.arange(max(0, self._traded - size), self._traded) % size]
-        rows = held[held["symbol"] == symbol]
+        rows = _held(self._trades, self._traded, symbol)
         times = rows["time_ns"] // _NS_PER_MS
         keep = np.ones(len(rows), np.bool_)
         if from_id is not None:
@@ -230,6 +237,18 @@ class History:
             {"a": number, "p": listing.price_text(price), "q": listing.quantity_text(qty),
              "nq": listing.quantity_text(qty), "f": first, "l": last, "T": time_ns // _NS_PER_MS, "m": side < 0}
             for _, side, time_ns, number, price, qty, first, last in rows.tolist()
+        ]  # fmt: skip
+
+    def trades(self, symbol: int, *, from_id: int | None = None, limit: int = 500) -> list[dict[str, Any]]:
+        """Rows as GET /fapi/v1/trades gives them, oldest first, of the prints since the start that are remembered."""
+        rows = _held(self._prints, self._printed, symbol)
+        rows = rows[max(0, len(rows) - limit) :] if from_id is None else rows[rows["id"] >= from_id][:limit]
+        listing = self.listings[symbol]
+        return [
+            {"id": number, "price": listing.price_text(price), "qty": listing.quantity_text(qty),
+             "quoteQty": _quote_text(listing, price * qty), "time": time_ns // _NS_PER_MS, "isBuyerMaker": side < 0,
+             "isRPITrade": False}
+            for _, side, time_ns, number, price, qty, _, _ in rows.tolist()
         ]  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------------- state
@@ -267,6 +286,7 @@ class History:
             raise ConfigError("the saved exchange history was made with other symbols or sizes")
         self.now_ms, self._traded = now_ms, traded
         self._trades[np.arange(traded - len(trades), traded) % len(self._trades)] = trades
+        self._last_qty[trades["symbol"]] = trades["qty"]
         for name, ring, _ in self._rings():
             bars = np.zeros(state[f"history.{name}.open"].shape, kernels.TAPE_BAR)
             for field in kernels.TAPE_BAR.names or ():
@@ -275,6 +295,20 @@ class History:
 
     def _rings(self) -> tuple[tuple[str, _Ring, int], ...]:
         return ("seconds", self._seconds, _SECONDS_SAVED), ("minutes", self._minutes, self._minutes.bars.shape[1])
+
+
+def _keep(ring: npt.NDArray[np.void], count: int, rows: npt.NDArray[np.void]) -> int:
+    """Put rows into a ring that has had `count`; how many it has had then."""
+    latest = rows[-len(ring) :]
+    ring[(count + np.arange(len(latest))) % len(ring)] = latest
+    return count + len(latest)
+
+
+def _held(ring: npt.NDArray[np.void], count: int, symbol: int) -> npt.NDArray[np.void]:
+    """A symbol's rows of a ring that has had `count`, oldest first."""
+    rows: npt.NDArray[np.void] = ring[np.arange(max(0, count - len(ring)), count) % len(ring)]
+    own: npt.NDArray[np.void] = rows[rows["symbol"] == symbol]
+    return own
 
 
 def _quote_text(listing: Listing, amount: int) -> str:

@@ -66,15 +66,17 @@ class RateLimits:
         window = self._weights.get(ip)
         return window.used if window is not None and window.number == now_ms // _MINUTE_MS else 0
 
-    def spend_order(self, account: str, now_ms: int) -> None:
-        """Raises Refusal -1015 when the account sent too many orders."""
-        counts = self.orders_used(account, now_ms)
-        limits = (self.orders_10s, self.orders_minute)
-        for used, limit, words in zip(counts, limits, ("10 SECOND", "MINUTE"), strict=True):
-            if used >= limit:
+    def spend_order(self, account: str, now_ms: int, ten: int, minute: int) -> None:
+        """Count orders of the ten seconds and of the minute. Raises Refusal -1015 when the account sent too many."""
+        rows = (
+            (_TEN_SECONDS_MS, ten, self.orders_10s, "10 SECOND"),
+            (_MINUTE_MS, minute, self.orders_minute, "MINUTE"),
+        )
+        for used, (_, count, limit, words) in zip(self.orders_used(account, now_ms), rows, strict=True):
+            if used + count > limit:
                 raise Refusal(-1015, limit, words)
-        for length in (_TEN_SECONDS_MS, _MINUTE_MS):
-            self._orders.setdefault((account, length), _Window()).add(now_ms // length, 1)
+        for length, count, _, _ in rows:
+            self._orders.setdefault((account, length), _Window()).add(now_ms // length, count)
 
     def orders_used(self, account: str, now_ms: int) -> tuple[int, int]:
         """Orders in the current 10 s and in the current minute."""

@@ -143,7 +143,7 @@ def require_margin(account: Account, orders: OrderStore, mark: Mark, new: Order,
     at_mark = mark(listing)
     bid, ask = open_notional(orders.open_orders(account.id, listing.index))
     before = symbol_margin(position, at_mark, bid, ask)
-    added = price * listing.quantity(new.steps)
+    added = price * listing.quantity(new.open_steps)
     buys = new.side is Side.BUY
     after = symbol_margin(position, at_mark, bid + added if buys else bid, ask if buys else ask + added)
     # The side of the order decides: what the position becomes when every order on that side fills.
@@ -153,7 +153,7 @@ def require_margin(account: Account, orders: OrderStore, mark: Mark, new: Order,
     cost = after.open_order_initial - before.open_order_initial
     if cost <= 0:
         return
-    adverse = max(ZERO, (price - at_mark) * new.side.sign) * listing.quantity(new.steps)
+    adverse = max(ZERO, (price - at_mark) * new.side.sign) * listing.quantity(new.open_steps)
     if cost + adverse > account_margin(account, orders, mark).available:
         raise Refusal(-2019)
 

@@ -3,10 +3,9 @@
 Each session has a mask of the streams that it wants of every symbol; the compiled encoder writes its frames from the
 published records straight into the bytes that are sent. Nothing is encoded for nobody.
 
-Streams: `<s>@bookTicker`, `!bookTicker`, `<s>@trade`, `<s>@depth{5,10,20}[@100ms|@500ms]` (partial books of the
-displayed levels), `<s>@aggTrade`, `<s>@markPrice[@1s]`, `!markPrice@arr[@1s]`. `!contractInfo` and `!forceOrder@arr`
-are accepted and silent, because nothing is listed, delisted or liquidated in public. Klines, tickers and depth
-differences are not offered.
+Streams of events: `<s>@bookTicker`, `<s>@trade`, `<s>@aggTrade`, `<s>@markPrice[@1s]`, `!markPrice@arr[@1s]`. Streams
+of state, sent by the clock: `!bookTicker` and those of `timed_streams`. `!contractInfo` and `!forceOrder@arr` are
+accepted and silent, because nothing is listed, delisted or liquidated in public.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.exchange.books import Books
-from aegis.exchange.frames import Encoder, combined, partial_depth
-from aegis.exchange.history import aggregates
+from aegis.exchange.frames import Encoder, combined
+from aegis.exchange.history import History, aggregates
 from aegis.exchange.listing import Listing
 from aegis.exchange.session import Session
 from aegis.exchange.subscriptions import Stream, StreamKind, parse_stream
+from aegis.exchange.timed_streams import TIMED, TimedStream
 from aegis.exchange.websocket import Opcode, encode_frame
 from aegis.kernels import books as kernels
 from aegis.kernels import encode
@@ -38,7 +38,7 @@ _BITS = {
     (StreamKind.MARK_PRICE, 3_000): encode.MARKS_SLOW,
 }
 #: Streams of state instead of events, sent by the clock.
-_TIMED = (StreamKind.DEPTH, StreamKind.ALL_BOOK_TICKERS)
+_TIMED = TIMED | {StreamKind.ALL_BOOK_TICKERS}
 _SILENT = (StreamKind.CONTRACT_INFO, StreamKind.ALL_FORCE_ORDERS)
 
 
@@ -83,13 +83,13 @@ class Feed:
 
 @attrs.define(eq=False)
 class _Topic:
-    """One timed stream with its subscribers."""
+    """One timed stream with its subscribers; `source` is None for `!bookTicker`, which the encoder writes."""
 
     name: str
     stream: Stream
+    source: TimedStream | None
     sessions: dict[Session, None] = attrs.field(factory=dict)
     slot: int = 0
-    update_id: int = 0
 
     def push(self, payload: bytes) -> None:
         bare = wrapped = b""
@@ -105,8 +105,9 @@ class _Topic:
 class MarketHub:
     """Subscribers of public streams."""
 
-    def __init__(self, books: Books, listings: Sequence[Listing]) -> None:
+    def __init__(self, books: Books, listings: Sequence[Listing], history: History) -> None:
         self._books = books
+        self._history = history
         self._encoder = Encoder(listings)
         self._symbols = {listing.symbol.lower(): listing.index for listing in listings}
         self._feeds: dict[Session, Feed] = {}
@@ -118,7 +119,9 @@ class MarketHub:
         if stream is None:
             return
         if stream.kind in _TIMED:
-            self._timed.setdefault(name, _Topic(name, stream)).sessions[session] = None
+            if name not in self._timed:
+                self._timed[name] = _Topic(name, stream, self._source(stream))
+            self._timed[name].sessions[session] = None
         else:
             feed = self._feeds.setdefault(session, Feed.of(len(self._symbols)))
             feed.want(stream, self._symbols.get(stream.symbol, -1), True)
@@ -157,15 +160,17 @@ class MarketHub:
                 topic.slot = slot
                 self._push_state(topic)
 
+    def _source(self, stream: Stream) -> TimedStream | None:
+        if stream.kind is StreamKind.ALL_BOOK_TICKERS:
+            return None
+        return TimedStream(stream, self._symbols.get(stream.symbol, -1), self._books, self._history)
+
     def _push_state(self, topic: _Topic) -> None:
-        if topic.stream.kind is StreamKind.ALL_BOOK_TICKERS:
+        if topic.source is None:
             self._push_quotes(topic)
             return
-        symbol = self._symbols[topic.stream.symbol]
-        update_id = int(self._books.update_id[symbol])
-        if update_id != topic.update_id:
-            topic.push(partial_depth(self._books, symbol, topic.stream.levels, topic.update_id or None))
-            topic.update_id = update_id
+        for payload in topic.source.payloads():
+            topic.push(payload)
 
     def _push_quotes(self, topic: _Topic) -> None:
         """The present quote of every symbol that has one."""

@@ -14,32 +14,23 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import attrs
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import Account, Position
+from aegis.exchange.account import Account
+from aegis.exchange.booking import Booking, ExpiryReason
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
-from aegis.exchange.margin import open_notional, require_margin
-from aegis.exchange.orders import Order
-from aegis.exchange.state import Fill, State
-from aegis.exchange.userstream import account_update, order_trade_update, trade_lite
+from aegis.exchange.margin import require_margin
+from aegis.exchange.orders import Amendment, Order
+from aegis.exchange.state import State
 from aegis.kernels.books import NEVER
 
-__all__ = ["MAX_OPEN_ORDERS", "ExpiryReason", "Matching", "NewOrder"]
+__all__ = ["MAX_OPEN_ORDERS", "RESTING", "Matching", "NewOrder"]
 
 MAX_OPEN_ORDERS = 200
+#: Times in force of orders that wait in the book.
+RESTING = (TimeInForce.GTC, TimeInForce.GTX, TimeInForce.GTD)
 #: What a MARKET buy is assumed to cost above the ask when margin is checked.
 _MARKET_BUY_ALLOWANCE = Decimal("1.0005")
-
-
-class ExpiryReason:
-    """The venue's `er`."""
-
-    NONE = 0
-    SELF_TRADE = 1
-    IOC_REMAINDER = 2
-    REDUCE_ONLY = 4
-    LIQUIDATED = 5
-    MARKET_REMAINDER = 9
 
 
 @attrs.frozen(kw_only=True)
@@ -57,21 +48,26 @@ class NewOrder:
     client_id: str
     reduce_only: bool = False
     stp: str = "EXPIRE_MAKER"
+    price_match: str = "NONE"
+    good_till_ms: int = 0
+    """GTD: when it ends by itself."""
     parent: AlgoOrder | None = None
     """The conditional order whose child this is."""
     liquidation: bool = False
 
 
 class Matching:
-    """The matching engine of every symbol.
+    """The matching engine of every symbol. For the callbacks see `Booking`."""
 
-    Attributes:
-        position_changed: called after fills changed a position.
-    """
-
-    def __init__(self, state: State, position_changed: Callable[[Account, Listing], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        position_changed: Callable[[Account, Listing], None],
+        child_ended: Callable[[Order], None],
+    ) -> None:
         self._state = state
-        self._position_changed = position_changed
+        self._booking = Booking(state, position_changed, child_ended)
+        self.finish = self._booking.finish
 
     # -- placing -----------------------------------------------------------------------------------------------------
 
@@ -87,7 +83,7 @@ class Matching:
                 raise Refusal(-4116)
             if len(state.orders.open_orders(new.account.id, new.listing.index)) >= MAX_OPEN_ORDERS:
                 raise Refusal(-2025)
-        order = self._new_order(new)
+        order = self.draft(new)
         limit = self._limit(order, unbounded=new.liquidation)
         if order.reduce_only:
             order.steps = self._reducible(order)
@@ -96,11 +92,12 @@ class Matching:
         self._require_fillable(order, limit)
         order.order_id = state.orders.next_id(new.listing.index)
         state.orders.add(order)
-        self._record(order, "NEW", ExpiryReason.NONE)
+        self._booking.record(order, "NEW", ExpiryReason.NONE)
         self._take(order, limit, "CALCULATED" if new.liquidation else "TRADE")
         return order
 
-    def _new_order(self, new: NewOrder) -> Order:
+    def draft(self, new: NewOrder) -> Order:
+        """The order that this asks for, known to nobody."""
         parent = new.parent
         order = Order(
             account=new.account.id,
@@ -117,9 +114,12 @@ class Matching:
             updated_ms=self._state.now_ms,
             original_type=new.type.value if parent is None else parent.type.value,
             stp=new.stp,
+            price_match=new.price_match,
+            good_till_ms=new.good_till_ms,
         )
         if parent is not None:
-            order.close_position = True
+            order.algo_id = parent.algo_id
+            order.close_position = parent.close_position
             order.trigger_ticks = parent.trigger_ticks
             order.working_type = parent.working_type.value
             order.price_protect = parent.price_protect
@@ -163,7 +163,7 @@ class Matching:
         if position.sign != -order.side.sign:
             raise Refusal(-2022)
         free = abs(position.steps)
-        if order.type is OrderType.LIMIT and order.tif in (TimeInForce.GTC, TimeInForce.GTX):
+        if order.type is OrderType.LIMIT and order.tif in RESTING:
             free -= sum(
                 resting.open_steps
                 for resting in state.orders.open_orders(order.account, order.listing.index)
@@ -175,8 +175,7 @@ class Matching:
 
     def _require_fillable(self, order: Order, limit: int) -> None:
         """Raise -5022 for a post-only order that would take, -5021 for a fill-or-kill order that cannot be filled."""
-        crosses = (limit - self._touch(order)) * order.side.sign >= 0
-        if order.tif is TimeInForce.GTX and crosses:
+        if order.tif is TimeInForce.GTX and self._crosses(order, limit):
             raise Refusal(-5022)
         if order.tif is TimeInForce.FOK and self._displayed_within(order, limit) < order.steps:
             raise Refusal(-5021)
@@ -187,23 +186,67 @@ class Matching:
         reach = max(0, (limit - self._touch(order)) * sign + 1)
         return int(sizes[:reach].sum())
 
+    # -- modifying ---------------------------------------------------------------------------------------------------
+
+    def modify(self, order: Order, ticks: int, steps: int, *, price_match: str, modify_id: int | None) -> None:
+        """Change price and quantity of an open LIMIT order: it goes to the back of the queue, or takes, or ends.
+
+        Raises:
+            Refusal: nothing was changed.
+        """
+        state = self._state
+        if steps <= order.filled or (order.tif is TimeInForce.GTX and self._crosses(order, ticks)):
+            self.finish(order, OrderStatus.CANCELED, ExpiryReason.NONE)
+            return
+        place = state.orders.unrest(order)
+        before = order.ticks, order.steps
+        order.ticks, order.steps = ticks, steps
+        try:
+            if order.reduce_only:
+                order.steps = order.filled + min(order.open_steps, self._reducible(order))
+            else:
+                account = state.accounts[order.account]
+                require_margin(account, state.orders, state.mark, order, self._assumed_price(order))
+        except Refusal:
+            order.ticks, order.steps = before
+            state.orders.rest(order, place)
+            raise
+        order.stp, order.price_match, order.updated_ms = "NONE", price_match, state.now_ms
+        order.amendments.append(
+            Amendment(
+                number=state.count("amendment"), ms=state.now_ms, before=before, after=(order.ticks, order.steps),
+                modify_id=modify_id,
+            )
+        )  # fmt: skip
+        self._booking.record(order, "AMENDMENT", ExpiryReason.NONE)
+        self._take(order, order.ticks, "TRADE")
+
+    def _crosses(self, order: Order, ticks: int) -> bool:
+        return (ticks - self._touch(order)) * order.side.sign >= 0
+
     # -- taking ------------------------------------------------------------------------------------------------------
 
     def _take(self, order: Order, limit: int, execution: str) -> None:
         """Walk the book, then rest or expire what is left."""
         state, symbol = self._state, order.listing.index
-        prints = state.books.take(symbol, order.side.sign, order.steps, limit)
-        worst = prints[-1][0] if prints else None
-        self._expire_crossed(order, limit if order.type is OrderType.LIMIT else worst)
+        met = self._own_order_met(order, limit)
+        if met is not None:
+            limit = met.ticks - order.side.sign
+        prints = state.books.take(symbol, order.side.sign, order.open_steps, limit)
+        if order.stp == "EXPIRE_MAKER":
+            worst = prints[-1][0] if prints else None
+            self._expire_crossed(order, limit if order.type is OrderType.LIMIT else worst)
         for ticks, steps in prints:
-            self._fill(order, steps, ticks, maker=False, execution=execution)
+            self._booking.fill(order, steps, ticks, maker=False, execution=execution)
         if prints:
-            self._after_fills(order)
+            self._booking.after_fills(order)
         for ticks, steps in prints:
             state.prints.append((symbol, ticks))
             self.on_print(symbol, ticks, steps, order.side.sign)
         if order.status.final:
-            state.orders.settle(order)
+            self._booking.settle(order)
+        elif met is not None:
+            self._expire_taker(order, met)
         elif order.type is OrderType.MARKET:
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.MARKET_REMAINDER)
         elif order.tif in (TimeInForce.IOC, TimeInForce.FOK):
@@ -211,7 +254,29 @@ class Matching:
         else:
             order.ahead = state.books.displayed(symbol, order.side.sign, order.ticks)
             state.orders.rest(order)
+            if order.good_till_ms:
+                state.timetable.add(order.good_till_ms * 1_000_000, "orders")
         state.dirty.add(symbol)
+
+    def _own_order_met(self, order: Order, limit: int) -> Order | None:
+        """The best own resting order that a taker under EXPIRE_TAKER or EXPIRE_BOTH stops at; it is not traded with."""
+        if order.stp not in ("EXPIRE_TAKER", "EXPIRE_BOTH") or order.tif in (TimeInForce.FOK, TimeInForce.GTX):
+            return None
+        sign = order.side.sign
+        own = [
+            resting
+            for resting in self._state.orders.open_orders(order.account, order.listing.index)
+            if resting.side is not order.side and (limit - resting.ticks) * sign >= 0
+        ]
+        return min(own, key=lambda resting: resting.ticks * sign, default=None)
+
+    def _expire_taker(self, order: Order, met: Order) -> None:
+        """Self-trade prevention ends the incoming order, and with EXPIRE_BOTH what it met at that price."""
+        self.finish(order, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
+        if order.stp == "EXPIRE_BOTH":
+            for resting in self._state.orders.open_orders(order.account, order.listing.index):
+                if resting.side is met.side and resting.ticks == met.ticks:
+                    self.finish(resting, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
 
     def _expire_crossed(self, order: Order, reach: int | None) -> None:
         """Self-trade prevention EXPIRE_MAKER: own resting orders that this one would have met."""
@@ -253,10 +318,10 @@ class Matching:
                 self._fill_resting(order, steps)
 
     def _fill_resting(self, order: Order, steps: int) -> None:
-        self._fill(order, steps, order.ticks, maker=True, execution="TRADE")
+        self._booking.fill(order, steps, order.ticks, maker=True, execution="TRADE")
         if order.status.final:
-            self._state.orders.settle(order)
-        self._after_fills(order)
+            self._booking.settle(order)
+        self._booking.after_fills(order)
         self._state.dirty.add(order.listing.index)
 
     def bounds(self, symbol: int) -> tuple[int, int]:
@@ -264,112 +329,3 @@ class Matching:
         resting = self._state.orders.resting(symbol)
         low = max((order.ticks for order in resting if order.side is Side.BUY), default=-NEVER)
         return low, min((order.ticks for order in resting if order.side is Side.SELL), default=NEVER)
-
-    # -- filling and ending ------------------------------------------------------------------------------------------
-
-    def _fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str) -> None:
-        """Book one fill everywhere and tell the account."""
-        state, listing = self._state, order.listing
-        account = state.accounts[order.account]
-        position = account.position(listing)
-        price = listing.price(ticks)
-        rate = state.fees.maker if maker else state.fees.taker
-        money = account.apply_fill(position, steps * order.side.sign, price, rate, state.now_ms)
-        order.fill(steps, price, state.now_ms)
-        fill = Fill(
-            account=account.id,
-            listing=listing,
-            order_id=order.order_id,
-            client_id=order.client_id,
-            trade_id=state.count(f"trade:{listing.index}"),
-            ms=state.now_ms,
-            side=order.side,
-            ticks=ticks,
-            steps=steps,
-            maker=maker,
-            commission=money.commission,
-            realized=money.realized,
-        )
-        state.fills.append(fill)
-        self._record_fill(fill, account, position)
-        self._record(order, execution, ExpiryReason.NONE, fill)
-        state.tell(account.id, trade_lite(order, fill, state.now_ms))
-        changed = [(position, state.mark(listing))]
-        state.tell(account.id, account_update(account, state.now_ms, "ORDER", changed))
-
-    def _record_fill(self, fill: Fill, account: Account, position: Position) -> None:
-        """Ledger: the match, then realised PnL and commission, whose wallets follow each other."""
-        state = self._state
-        state.ledger.write(
-            state.now_ns,
-            "match",
-            {
-                "account": fill.account,
-                "symbol": fill.listing.symbol,
-                "order_id": fill.order_id,
-                "client_id": fill.client_id,
-                "trade_id": fill.trade_id,
-                "side": fill.side.value,
-                "price": f"{fill.price:f}",
-                "qty": f"{fill.quantity:f}",
-                "maker": fill.maker,
-                "commission": f"{fill.commission:f}",
-                "realized": f"{fill.realized:f}",
-                "position": f"{position.amount:f}",
-            },
-        )
-        if fill.realized:
-            final = account.wallet
-            account.wallet = final + fill.commission  # as it stood between the two movements
-            state.book_income(account, fill.listing.symbol, "REALIZED_PNL", fill.realized, fill.trade_id)
-            account.wallet = final
-        state.book_income(account, fill.listing.symbol, "COMMISSION", -fill.commission, fill.trade_id)
-
-    def _after_fills(self, order: Order) -> None:
-        """Cut reduce-only orders to the position that is left, newest first, then tell the conditional orders."""
-        state = self._state
-        account = state.accounts[order.account]
-        position = account.position(order.listing)
-        left = abs(position.steps)
-        for resting in state.orders.open_orders(account.id, order.listing.index):
-            if not resting.reduce_only:
-                continue
-            left -= resting.open_steps
-            if resting.side.sign != -position.sign or left < 0:
-                left += resting.open_steps
-                self.finish(resting, OrderStatus.EXPIRED, ExpiryReason.REDUCE_ONLY)
-        self._position_changed(account, order.listing)
-
-    def finish(self, order: Order, status: OrderStatus, reason: int) -> None:
-        """End an order that is not filled: CANCELED, EXPIRED or EXPIRED_IN_MATCH."""
-        order.move(status, self._state.now_ms)
-        self._state.orders.settle(order)
-        self._state.dirty.add(order.listing.index)
-        self._record(order, "CANCELED" if status is OrderStatus.CANCELED else "EXPIRED", reason)
-
-    def _record(self, order: Order, execution: str, reason: int, fill: Fill | None = None) -> None:
-        """Ledger entry and ORDER_TRADE_UPDATE of a change."""
-        state, listing = self._state, order.listing
-        state.ledger.write(
-            state.now_ns,
-            "order",
-            {
-                "account": order.account,
-                "symbol": listing.symbol,
-                "order_id": order.order_id,
-                "client_id": order.client_id,
-                "side": order.side.value,
-                "type": order.type.value,
-                "tif": order.tif.value,
-                "price": f"{order.price:f}",
-                "qty": f"{listing.quantity(order.steps):f}",
-                "filled": f"{listing.quantity(order.filled):f}",
-                "reduce_only": order.reduce_only,
-                "close_position": order.close_position,
-                "status": order.status.value,
-                "reason": reason,
-            },
-        )
-        notional = open_notional(state.orders.open_orders(order.account, listing.index))
-        event = order_trade_update(order, state.now_ms, execution, fill=fill, notional=notional, expiry_reason=reason)
-        state.tell(order.account, event)

@@ -12,7 +12,7 @@ from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import ZERO
 from aegis.exchange.listing import Listing
 
-__all__ = ["Order", "OrderStore"]
+__all__ = ["Amendment", "Order", "OrderStore"]
 
 _KEPT_FINAL = 100_000
 #: Every 7th symbol numbers its orders beyond 2**53, as some of the venue's symbols do.
@@ -29,6 +29,17 @@ _AFTER_OPEN = frozenset(
     }
 )
 _NEXT = {OrderStatus.NEW: _AFTER_OPEN, OrderStatus.PARTIALLY_FILLED: _AFTER_OPEN}
+
+
+@attrs.frozen(kw_only=True)
+class Amendment:
+    """One modification: (ticks, steps) before and after."""
+
+    number: int
+    ms: int
+    before: tuple[int, int]
+    after: tuple[int, int]
+    modify_id: int | None = None
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -54,6 +65,12 @@ class Order:
     working_type: str = "CONTRACT_PRICE"
     price_protect: bool = False
     stp: str = "EXPIRE_MAKER"
+    price_match: str = "NONE"
+    good_till_ms: int = 0
+    """GTD: when it ends by itself; else 0."""
+    algo_id: int = 0
+    """The conditional order that it came from; else 0."""
+    amendments: list[Amendment] = attrs.field(factory=list)
     status: OrderStatus = OrderStatus.NEW
     filled: int = 0
     quote: Decimal = ZERO
@@ -109,9 +126,17 @@ class OrderStore:
         self._by_id[order.listing.index, order.order_id] = order
         self._by_client[order.account, order.listing.index, order.client_id] = order
 
-    def rest(self, order: Order) -> None:
-        """Put an order that waits in the book behind those that came before it."""
-        self._resting.setdefault(order.listing.index, []).append(order)
+    def rest(self, order: Order, place: int | None = None) -> None:
+        """Put an order that waits in the book behind those that came before it, or at a place that it had."""
+        resting = self._resting.setdefault(order.listing.index, [])
+        resting.insert(len(resting) if place is None else place, order)
+
+    def unrest(self, order: Order) -> int:
+        """Take an open order out of the book for a moment; its place in it."""
+        resting = self._resting[order.listing.index]
+        place = resting.index(order)
+        del resting[place]
+        return place
 
     def settle(self, order: Order) -> None:
         """Take an order that became final out of the book; it stays readable for a while."""

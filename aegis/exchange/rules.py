@@ -5,10 +5,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 from aegis.core.values import OrderType, Side
+from aegis.exchange.books import Books
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 
-__all__ = ["check_percent_price", "check_tradable", "notional_allowed", "price_ticks", "quantity_steps"]
+__all__ = [
+    "check_percent_price",
+    "check_tradable",
+    "matched_price",
+    "notional_allowed",
+    "price_ticks",
+    "quantity_steps",
+]
+
+#: priceMatch -> (of one's own side, level from the touch).
+_PRICE_MATCHES = {
+    "OPPONENT": (False, 1), "OPPONENT_5": (False, 5),
+    "QUEUE": (True, 1), "QUEUE_5": (True, 5), "QUEUE_10": (True, 10), "QUEUE_20": (True, 20),
+}  # fmt: skip
 
 
 def check_tradable(listing: Listing) -> None:
@@ -64,3 +78,21 @@ def _decimals(value: Decimal) -> int:
     exponent = value.normalize().as_tuple().exponent
     assert isinstance(exponent, int)  # parameters are finite
     return max(0, -exponent)
+
+
+def matched_price(books: Books, listing: Listing, side: Side, match: str) -> int:
+    """priceMatch: the price in ticks that it means now, of the n-th displayed level of one side.
+
+    Raises:
+        Refusal: -5037 for a mode that is not offered (OPPONENT_10 and _20 are not since 2025-10), -5041 without depth.
+    """
+    if match not in _PRICE_MATCHES:
+        raise Refusal(-5037)
+    own, level = _PRICE_MATCHES[match]
+    bids = (side is Side.BUY) == own
+    sizes = (books.bid_qty if bids else books.ask_qty)[listing.index]
+    touch = int((books.bid if bids else books.ask)[listing.index])
+    displayed = [k for k, steps in enumerate(sizes.tolist()) if steps > 0]
+    if touch <= 0 or len(displayed) < level:
+        raise Refusal(-5041)
+    return touch + (-1 if bids else 1) * displayed[level - 1]

@@ -208,7 +208,8 @@ async def _serve(
     task_status: trio.TaskStatus[ExchangeAddresses],
 ) -> None:
     exchange = await trio.to_thread.run_sync(Exchange.build, settings, now_ns())
-    market, private = MarketHub(exchange.books, exchange.listings), PrivateHub(exchange.simulator.account_of)
+    market = MarketHub(exchange.books, exchange.listings, exchange.history)
+    private = PrivateHub(exchange.simulator.account_of)
     exchange.simulator.user_events = private.publish
 
     def published(at_ns: int) -> None:

@@ -18,7 +18,7 @@ from aegis.exchange.state import Due, Fill, Income, TriggerDue, UserPush
 
 __all__ = ["load", "save"]
 
-VERSION = 1
+VERSION = 2
 
 
 def save(core: Core) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def save(core: Core) -> dict[str, Any]:
         "fills": convert.unstructure(list(state.fills)),
         "incomes": convert.unstructure(list(state.incomes)),
         "counters": dict(state.counters),
+        "countdowns": [[account, symbol, ms] for (account, symbol), ms in state.countdowns.items()],
         "last_push_ns": dict(state.last_push_ns),
         "timetable": [[ns, *_due_out(due)] for ns, due in state.timetable.durable()],
         "draws": state.draws.snapshot(),
@@ -88,6 +89,7 @@ def load(core: Core, saved: dict[str, Any]) -> None:
     state.fills = deque(convert.structure(saved["fills"], list[Fill]), state.fills.maxlen)
     state.incomes = deque(convert.structure(saved["incomes"], list[Income]), state.incomes.maxlen)
     state.counters = dict(saved["counters"])
+    state.countdowns = {(str(account), int(symbol)): int(ms) for account, symbol, ms in saved["countdowns"]}
     state.last_push_ns = dict(saved["last_push_ns"])
     state.timetable.clear()
     for ns, kind, *values in saved["timetable"]:

@@ -139,6 +139,8 @@ class State:
         """(symbol, ticks) of prints that our own orders made in this step: conditional orders look at them."""
         self.dirty: set[int] = set()
         """Symbols whose watched bounds must be set anew."""
+        self.countdowns: dict[tuple[str, int], int] = {}
+        """(account, symbol) -> when its orders are cancelled, ms (countdownCancelAll)."""
         self._outbox: list[tuple[str, str, dict[str, Any]]] = []
         self.last_push_ns: dict[str, int] = {}
 

@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl
 import attrs
 import msgspec
 
+from aegis.exchange.history import INTERVALS
+
 __all__ = [
     "Control",
     "Endpoint",
@@ -49,9 +51,16 @@ class StreamKind(enum.Enum):
     ALL_BOOK_TICKERS = ("public", "!bookTicker")
     TRADE = ("public", "trade")
     DEPTH = ("public", "depth")
+    DEPTH_DIFF = ("public", "depthUpdate")
     AGG_TRADE = ("market", "aggTrade")
     MARK_PRICE = ("market", "markPrice")
     ALL_MARK_PRICES = ("market", "!markPrice@arr")
+    KLINE = ("market", "kline")
+    CONTINUOUS_KLINE = ("market", "continuousKline")
+    TICKER = ("market", "ticker")
+    MINI_TICKER = ("market", "miniTicker")
+    ALL_TICKERS = ("market", "!ticker@arr")
+    ALL_MINI_TICKERS = ("market", "!miniTicker@arr")
     CONTRACT_INFO = ("market", "!contractInfo")
     ALL_FORCE_ORDERS = ("market", "!forceOrder@arr")
 
@@ -62,21 +71,37 @@ class StreamKind(enum.Enum):
 
 @attrs.frozen
 class Stream:
-    """A stream name taken apart: `symbol` lower case or empty, `period_ms` 0 for real time, `levels` of depth."""
+    """A stream name taken apart.
+
+    `symbol` is lower case or empty, `period_ms` 0 for real time, `levels` of depth, `interval` of klines.
+    """
 
     kind: StreamKind
     symbol: str = ""
     period_ms: int = 0
     levels: int = 0
+    interval: str = ""
 
 
-_DEPTH = re.compile(r"depth(5|10|20)(?:@(100|500)ms)?")
+_DEPTH = re.compile(r"depth(5|10|20)?(?:@(100|500)ms)?")
+_TEXT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_KLINE = re.compile(r"(kline|continuousKline)_(\w{2,3})")
+_KLINE_MS = 250
 _MARK_MS = {"": 3_000, "@1s": 1_000}
-_PLAIN = {"bookTicker": StreamKind.BOOK_TICKER, "trade": StreamKind.TRADE, "aggTrade": StreamKind.AGG_TRADE}
+_PLAIN = {
+    "bookTicker": (StreamKind.BOOK_TICKER, 0),
+    "trade": (StreamKind.TRADE, 0),
+    "aggTrade": (StreamKind.AGG_TRADE, 0),
+    "ticker": (StreamKind.TICKER, 2_000),
+    "miniTicker": (StreamKind.MINI_TICKER, 2_000),
+    "rpiDepth@500ms": (StreamKind.DEPTH_DIFF, 500),  # nothing is hidden here, so it is the same book
+}
 _ALL = {
     "!bookTicker": Stream(StreamKind.ALL_BOOK_TICKERS, period_ms=5_000),
     "!markPrice@arr": Stream(StreamKind.ALL_MARK_PRICES, period_ms=3_000),
     "!markPrice@arr@1s": Stream(StreamKind.ALL_MARK_PRICES, period_ms=1_000),
+    "!ticker@arr": Stream(StreamKind.ALL_TICKERS, period_ms=1_000),
+    "!miniTicker@arr": Stream(StreamKind.ALL_MINI_TICKERS, period_ms=1_000),
     "!contractInfo": Stream(StreamKind.CONTRACT_INFO),
     "!forceOrder@arr": Stream(StreamKind.ALL_FORCE_ORDERS),
 }
@@ -90,13 +115,28 @@ def parse_stream(name: str) -> Stream | None:
     if not symbol or symbol != symbol.lower():
         return None
     if what in _PLAIN:
-        return Stream(_PLAIN[what], symbol)
+        kind, period_ms = _PLAIN[what]
+        return Stream(kind, symbol, period_ms)
     if what.startswith("markPrice") and what[9:] in _MARK_MS:
         return Stream(StreamKind.MARK_PRICE, symbol, _MARK_MS[what[9:]])
     depth = _DEPTH.fullmatch(what)
     if depth is not None:
-        return Stream(StreamKind.DEPTH, symbol, int(depth[2] or 250), int(depth[1]))
-    return None
+        kind = StreamKind.DEPTH if depth[1] else StreamKind.DEPTH_DIFF
+        return Stream(kind, symbol, int(depth[2] or 250), int(depth[1] or 0))
+    return _kline(symbol, what)
+
+
+def _kline(symbol: str, what: str) -> Stream | None:
+    """`<symbol>@kline_<i>`, from minutes on, and `<pair>_perpetual@continuousKline_<i>`, seconds too."""
+    found = _KLINE.fullmatch(what)
+    if found is None or found[2] not in INTERVALS:
+        return None
+    if found[1] == "kline":
+        return None if found[2] == "1s" else Stream(StreamKind.KLINE, symbol, _KLINE_MS, interval=found[2])
+    pair, _, contract = symbol.rpartition("_")
+    if contract != "perpetual":
+        return None
+    return Stream(StreamKind.CONTINUOUS_KLINE, pair, _KLINE_MS, interval=found[2])
 
 
 @attrs.frozen(kw_only=True)
@@ -182,7 +222,7 @@ class Control:
 
     def answer(self, message: bytes) -> bytes:
         """The reply to one control message. Raises ForcedClose."""
-        request_id: int | None = None
+        request_id: int | str | None = None
         try:
             request = self._decode(message)
             request_id = self._request_id(request)
@@ -215,8 +255,11 @@ class Control:
         return request
 
     @staticmethod
-    def _request_id(request: dict[str, Any]) -> int:
+    def _request_id(request: dict[str, Any]) -> int | str:
+        """A number; or a short text, which no page mentions and the venue's own SDK sends."""
         value = request.get("id")
+        if isinstance(value, str) and _TEXT_ID.fullmatch(value):
+            return value
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
             raise _Invalid(2, "Invalid request: request ID must be an unsigned integer")
         return value

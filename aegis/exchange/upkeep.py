@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import ZERO, Account, Position, round_money
-from aegis.exchange.listing import E8
-from aegis.exchange.matching import ExpiryReason, Matching, NewOrder
+from aegis.exchange.booking import ExpiryReason
+from aegis.exchange.listing import E8, Listing
+from aegis.exchange.matching import Matching, NewOrder
 from aegis.exchange.state import State
 from aegis.exchange.userstream import account_update
 from aegis.kernels.books import FUNDING_INTERVAL_MS
@@ -44,6 +45,29 @@ class Upkeep:
             self._checking = True
             next_ns = (self._state.now_ns // _MARGIN_CHECK_NS + 1) * _MARGIN_CHECK_NS
             self._state.timetable.add(next_ns, "margin")
+
+    # -- orders that end by the clock --------------------------------------------------------------------------------
+
+    def count_down(self, account: Account, listing: Listing, wait_ms: int) -> None:
+        """Cancel the account's orders of a symbol in so many ms unless this is called again; 0 calls it off."""
+        state = self._state
+        state.countdowns.pop((account.id, listing.index), None)
+        if wait_ms:
+            state.countdowns[account.id, listing.index] = state.now_ms + wait_ms
+            state.timetable.add((state.now_ms + wait_ms) * _NS_PER_MS, "orders")
+
+    def end_orders(self) -> None:
+        """Carry out countdowns that ran down, and let GTD orders expire that are over."""
+        state = self._state
+        for (account, symbol), due_ms in list(state.countdowns.items()):
+            if due_ms <= state.now_ms:
+                del state.countdowns[account, symbol]
+                for order in state.orders.open_orders(account, symbol):
+                    self._matching.finish(order, OrderStatus.CANCELED, ExpiryReason.NONE)
+        for account in state.accounts:
+            for order in state.orders.open_orders(account):
+                if 0 < order.good_till_ms <= state.now_ms:
+                    self._matching.finish(order, OrderStatus.EXPIRED, ExpiryReason.NONE)
 
     # -- funding -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ __all__ = [
     "ListenKeys",
     "account_update",
     "algo_update",
+    "callback_text",
     "leverage_update",
     "listen_key_expired",
     "order_trade_update",
@@ -42,7 +43,7 @@ def order_trade_update(
     """ORDER_TRADE_UPDATE.
 
     Args:
-        execution: `x`: NEW, CANCELED, CALCULATED, EXPIRED or TRADE.
+        execution: `x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT.
         notional: bid and ask notional of the account's open orders of the symbol.
         expiry_reason: `er`.
     """
@@ -79,10 +80,12 @@ def order_trade_update(
         "si": 0,
         "ss": 0,
         "V": order.stp,
-        "pm": "NONE",
-        "gtd": 0,
+        "pm": order.price_match,
+        "gtd": order.good_till_ms,
         "er": str(expiry_reason),
     }
+    if execution == "AMENDMENT" and order.amendments[-1].modify_id is not None:
+        detail["M"] = str(order.amendments[-1].modify_id)
     return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": detail}
 
 
@@ -154,6 +157,11 @@ def leverage_update(position: Position, now_ms: int) -> Event:
     return {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, "ac": detail}
 
 
+def callback_text(algo: AlgoOrder) -> str:
+    """The callback rate of a trailing stop, in percent."""
+    return plain(Decimal(algo.callback) / 100)
+
+
 def algo_update(algo: AlgoOrder, now_ms: int) -> Event:
     """ALGO_UPDATE; `ai`, `ap`, `aq` and `act` tell of the child once there is one."""
     detail: Event = {
@@ -165,22 +173,29 @@ def algo_update(algo: AlgoOrder, now_ms: int) -> Event:
         "S": algo.side.value,
         "ps": "BOTH",
         "f": algo.tif,
-        "q": "0",
+        "q": plain(algo.listing.quantity(algo.steps)),
         "X": algo.status.value,
         "ai": "" if algo.child_id is None else str(algo.child_id),
         "tp": plain(algo.listing.price(algo.trigger_ticks)),
-        "p": "0",
+        "p": plain(algo.listing.price(algo.ticks)),
         "V": algo.stp,
         "wt": algo.working_type.value,
-        "pm": "NONE",
-        "cp": True,
+        "pm": algo.price_match,
+        "cp": algo.close_position,
         "pP": algo.price_protect,
-        "R": True,
+        "R": algo.reduce_only or algo.close_position,
         "tt": algo.trigger_ms,
-        "gtd": 0,
+        "gtd": algo.good_till_ms,
     }
+    if algo.trailing:
+        detail |= {"AP": plain(algo.listing.price(algo.activate_ticks)), "cr": callback_text(algo)}
+        detail["ia"] = algo.extreme is not None
     if algo.child_id is not None:
-        detail |= {"ap": plain(algo.average), "aq": plain(algo.listing.quantity(algo.filled)), "act": "MARKET"}
+        detail |= {
+            "ap": plain(algo.average),
+            "aq": plain(algo.listing.quantity(algo.filled)),
+            "act": algo.child_type.value,
+        }
     if algo.reason:
         detail["rm"] = algo.reason
     return {"e": "ALGO_UPDATE", "T": now_ms, "E": now_ms, "o": detail}

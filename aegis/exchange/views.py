@@ -6,11 +6,19 @@ from typing import Any
 
 from aegis.exchange.account import plain
 from aegis.exchange.conditional_order import AlgoOrder
-from aegis.exchange.orders import Order
+from aegis.exchange.orders import Amendment, Order
 from aegis.exchange.state import Fill
-from aegis.exchange.userstream import round_average
+from aegis.exchange.userstream import callback_text, round_average
 
-__all__ = ["algo_placed", "algo_read", "order_placed", "order_read", "user_trade"]
+__all__ = [
+    "algo_placed",
+    "algo_read",
+    "amendment_read",
+    "order_modified",
+    "order_placed",
+    "order_read",
+    "user_trade",
+]
 
 View = dict[str, Any]
 
@@ -35,9 +43,9 @@ def _order(order: Order) -> View:
         "workingType": order.working_type,
         "priceProtect": order.price_protect,
         "origType": order.original_type,
-        "priceMatch": "NONE",
+        "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp,
-        "goodTillDate": 0,
+        "goodTillDate": order.good_till_ms,
         "updateTime": order.updated_ms,
     }
 
@@ -45,6 +53,32 @@ def _order(order: Order) -> View:
 def order_placed(order: Order) -> View:
     """Answer to placing or cancelling: without avgPrice and cumQuote, which left in 2026."""
     return _order(order) | {"cumQty": order.listing.quantity_text(order.filled)}
+
+
+def order_modified(order: Order, modify_id: int | None) -> View:
+    """Answer to modifying."""
+    extra: View = {} if modify_id is None else {"modifyId": modify_id}
+    return order_placed(order) | {"pair": order.listing.symbol} | extra
+
+
+def amendment_read(order: Order, amendment: Amendment, count: int) -> View:
+    """One row of orderAmendment; `count` is how many there were with it."""
+    listing = order.listing
+    prices, sizes = zip(amendment.before, amendment.after, strict=True)
+    return {
+        "amendmentId": amendment.number,
+        "symbol": listing.symbol,
+        "pair": listing.symbol,
+        "orderId": order.order_id,
+        "clientOrderId": order.client_id,
+        "time": amendment.ms,
+        "amendment": {
+            "price": {"before": listing.price_text(prices[0]), "after": listing.price_text(prices[1])},
+            "origQty": {"before": listing.quantity_text(sizes[0]), "after": listing.quantity_text(sizes[1])},
+            "count": count,
+            "modifyId": amendment.modify_id,
+        },
+    }
 
 
 def order_read(order: Order) -> View:
@@ -55,7 +89,8 @@ def order_read(order: Order) -> View:
 
 def algo_placed(algo: AlgoOrder) -> View:
     """Answer to placing a conditional order."""
-    return _algo(algo) | {"activatePrice": "", "callbackRate": ""}
+    trailing = {"activatePrice": algo.listing.price_text(algo.activate_ticks), "callbackRate": callback_text(algo)}
+    return _algo(algo) | (trailing if algo.trailing else {"activatePrice": "", "callbackRate": ""})
 
 
 def algo_read(algo: AlgoOrder) -> View:
@@ -65,7 +100,7 @@ def algo_read(algo: AlgoOrder) -> View:
         "actualOrderId": child,
         "actualPrice": plain(algo.average),
         "actualQty": plain(algo.listing.quantity(algo.filled)),
-        "actualType": "MARKET" if child else "",
+        "actualType": algo.child_type.value if child else "",
         "tpOrderType": "",
     }
 
@@ -80,21 +115,21 @@ def _algo(algo: AlgoOrder) -> View:
         "side": algo.side.value,
         "positionSide": "BOTH",
         "timeInForce": algo.tif,
-        "quantity": "0",
+        "quantity": plain(algo.listing.quantity(algo.steps)),
         "algoStatus": algo.status.value,
         "triggerPrice": algo.listing.price_text(algo.trigger_ticks),
-        "price": "0",
+        "price": plain(algo.listing.price(algo.ticks)),
         "icebergQuantity": None,
         "selfTradePreventionMode": algo.stp,
         "workingType": algo.working_type.value,
-        "priceMatch": "NONE",
-        "closePosition": True,
+        "priceMatch": algo.price_match,
+        "closePosition": algo.close_position,
         "priceProtect": algo.price_protect,
-        "reduceOnly": True,
+        "reduceOnly": algo.reduce_only or algo.close_position,
         "createTime": algo.created_ms,
         "updateTime": algo.updated_ms,
         "triggerTime": algo.trigger_ms,
-        "goodTillDate": 0,
+        "goodTillDate": algo.good_till_ms,
     }
 
 

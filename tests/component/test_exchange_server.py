@@ -67,12 +67,18 @@ async def listen(ws: WebSocketConnection, wanted: Callable[[Any], bool]) -> list
     return messages
 
 
-PUBLIC = {"btcusdt@bookTicker", "!bookTicker", "btcusdt@trade", "btcusdt@depth20@100ms", "btcusdt@depth5"}
-MARKET = {"btcusdt@aggTrade", "btcusdt@markPrice", "btcusdt@markPrice@1s", "!markPrice@arr", "!markPrice@arr@1s"}
-QUIET = {"!contractInfo", "!forceOrder@arr", "nosuchusdt@trade", "BTCUSDT@trade", "btcusdt@kline_1m", "nonsense"}
+PUBLIC = {"btcusdt@bookTicker", "!bookTicker", "btcusdt@trade", "btcusdt@depth20@100ms", "btcusdt@depth5",
+          "btcusdt@depth@100ms", "btcusdt@depth"}  # fmt: skip
+MARKET = {"btcusdt@aggTrade", "btcusdt@markPrice", "btcusdt@markPrice@1s", "!markPrice@arr", "!markPrice@arr@1s",
+          "btcusdt@kline_1m", "btcusdt_perpetual@continuousKline_1s", "btcusdt@ticker", "btcusdt@miniTicker",
+          "!ticker@arr", "!miniTicker@arr"}  # fmt: skip
+QUIET = {"!contractInfo", "!forceOrder@arr", "nosuchusdt@trade", "BTCUSDT@trade", "btcusdt@kline_1s",
+         "btcusdt@kline_1y", "btcusdt@continuousKline_1m", "nonsense"}  # fmt: skip
 EVENT = {
     "bookTicker": "bookTicker", "!bookTicker": "bookTicker", "trade": "trade", "depth20@100ms": "depthUpdate",
     "depth5": "depthUpdate", "aggTrade": "aggTrade", "markPrice": "markPriceUpdate", "markPrice@1s": "markPriceUpdate",
+    "depth": "depthUpdate", "depth@100ms": "depthUpdate", "kline_1m": "kline", "continuousKline_1s": "continuous_kline",
+    "ticker": "24hrTicker", "miniTicker": "24hrMiniTicker",
 }  # fmt: skip
 
 

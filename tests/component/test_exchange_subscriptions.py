@@ -135,7 +135,7 @@ def test_combined_property_starts_as_the_path_says_and_can_be_set(combined: bool
         ('{"method":"SUBSCRIBE","params":"x","id":7}', 2, "Invalid request: params must be an array", 7),
         ('{"method":"SUBSCRIBE","params":[]}', 2, "Invalid request: request ID must be an unsigned integer", None),
         ('{"method":"SUBSCRIBE","id":-1}', 2, "Invalid request: request ID must be an unsigned integer", None),
-        ('{"method":"SUBSCRIBE","id":"a"}', 2, "Invalid request: request ID must be an unsigned integer", None),
+        ('{"method":"SUBSCRIBE","id":""}', 2, "Invalid request: request ID must be an unsigned integer", None),
         ('{"method":"SUBSCRIBE","id":true}', 2, "Invalid request: request ID must be an unsigned integer", None),
         ("[]", 2, "Invalid request:", None),
         ('{"method":', 3, "Invalid JSON: ", None),

@@ -166,7 +166,7 @@ async def _serve(settings: ExchangeSettings, path: Path) -> None:
         latency=Latency(median_ms=settings.latency_median_ms, p99_ms=settings.latency_p99_ms), ledger=Ledger(None),
         seed=settings.seed, weight_limit=settings.weight_limit, orders_10s=_ORDERS, orders_minute=_ORDERS,
     )  # fmt: skip
-    hub, private, notes = MarketHub(books, listings), PrivateHub(simulator.account_of), _Notes(len(listings))
+    hub, private, notes = MarketHub(books, listings, history), PrivateHub(simulator.account_of), _Notes(len(listings))
     simulator.user_events = private.publish
     market = _Market(books, history, hub, notes, now_ns)
     driver = Driver(

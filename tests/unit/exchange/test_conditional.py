@@ -56,7 +56,7 @@ def test_placement_is_refused(side, position, kind, trigger, code):
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"closePosition": "false"}, -4136),
+        ({"closePosition": "false"}, -1102),
         ({"type": "STOP"}, -4136),
         ({"type": "TRAILING_STOP_MARKET"}, -4136),
         ({"type": "LIMIT"}, -1116),

@@ -231,7 +231,7 @@ def test_the_past_is_one_of_its_seed():
 
 def test_a_day_of_volume_is_there_for_a_universe_filter(opened):
     history, _, books = opened
-    tickers = [history.ticker_24hr(symbol) for symbol in range(len(books.listings))]
+    tickers = [history.ticker_24hr(symbol, int(books.trade_id[symbol])) for symbol in range(len(books.listings))]
     volumes = [Decimal(ticker["quoteVolume"]) for ticker in tickers]
     assert volumes[0] == max(volumes)
     assert volumes[0] > 10**8
