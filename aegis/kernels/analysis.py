@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels import indicators
+from aegis.kernels import series
 from aegis.kernels.bars import close_bar, closed_until, find_pending, merge_row
 from aegis.kernels.compile import kernel
 from aegis.kernels.layout import BAR, EVENT, ROW
@@ -182,7 +182,7 @@ def peek(state: State, out: Records) -> None:
             if forming["have"] > 0:
                 high, low = max(high, forming["high"]), min(low, forming["low"])
             index = opened // p["timeframe_ms"]
-            indicators.peek(
+            series.peek(
                 state.accumulators[symbol, k], out[symbol, k], state.bars[symbol, k], index, high, low, bar["close"], p
             )
 

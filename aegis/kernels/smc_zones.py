@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from aegis.kernels.compile import kernel
-from aegis.kernels.indicators import true_range
 from aegis.kernels.smc_events import (
     FVG,
     FVG_EXPIRED,
@@ -22,6 +21,7 @@ from aegis.kernels.smc_events import (
     emit,
 )
 from aegis.kernels.state import Records
+from aegis.kernels.steps import true_range
 
 __all__ = ["age_zones", "mean_range", "open_gap"]
 
