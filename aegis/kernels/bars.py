@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels import series, smc
+from aegis.kernels import series, smc_series
 from aegis.kernels.compile import kernel
 from aegis.kernels.sane import sane
 from aegis.kernels.state import (
@@ -177,12 +177,22 @@ def commit_series(
     structure = state.structure[symbol, timeframe]
     series.commit(state.accumulators[symbol, timeframe], state.values[symbol, timeframe], ring, index, p)
     if incomplete != 0:
-        smc.taint(structure)
+        smc_series.taint(structure)
         writes = 0
     count = state.accumulators[symbol, timeframe]["count"]
     context = (symbol, timeframe, p["timeframe_ms"], index, writes)
-    return smc.commit(
-        structure, state.legs[symbol, timeframe], state.zones[symbol, timeframe], ring, count, p, events, n, context
+    return smc_series.commit(
+        structure,
+        state.legs[symbol, timeframe],
+        state.zones[symbol, timeframe],
+        state.blocks[symbol, timeframe],
+        state.pools[symbol, timeframe],
+        ring,
+        count,
+        p,
+        events,
+        n,
+        context,
     )
 
 

@@ -13,12 +13,14 @@ from aegis.kernels.smc_events import (
     FVG_MERGE,
     FVG_MID,
     FVG_TOUCHED,
+    GAP_ID,
     PHASE_FILLED,
     PHASE_FRESH,
     PHASE_MID,
     PHASE_TOUCHED,
     Context,
     emit,
+    identify,
 )
 from aegis.kernels.state import Records
 from aegis.kernels.steps import true_range
@@ -157,7 +159,7 @@ def open_gap(
         _drop(zones, structure, 0)
         count -= 1
     zone = zones[count]
-    zone["id"] = (index - 1) * 4 + (2 if d > 0 else 3)
+    zone["id"] = identify(index - 1, GAP_ID, d)
     zone["direction"] = d
     zone["origin"] = index - 1
     zone["known"] = index
