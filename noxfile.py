@@ -23,6 +23,8 @@ TEST_DEPENDENCIES = (
     "pytest-trio==0.8.0",
     "TA-Lib==0.8.2",
 )
+#: Other libraries that our patterns and indicators are compared with; they bring pandas.
+ORACLES = ("pandas==3.1.1", "smartmoneyconcepts==0.0.27", "talipp==2.7.0")
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
 INTERPRETED = {"NUMBA_DISABLE_JIT": "1", "AEGIS_TEST_EXAMPLES": "5"}
 KERNEL_TESTS = (
@@ -30,6 +32,8 @@ KERNEL_TESTS = (
     "tests/property/test_analysis_seams.py",
     "tests/property/test_bars_merging.py",
     "tests/property/test_smc_causality.py",
+    "tests/property/test_smc_patterns.py",
+    "tests/property/test_study.py",
     "tests/property/test_wire_decoding.py",
 )
 #: What looks for rare failures, and how long it looks when asked by name.
@@ -97,3 +101,10 @@ def faults(session: nox.Session) -> None:
     """All faults, not only the slice that `tests` takes."""
     _install(session, *TEST_DEPENDENCIES)
     session.run("python", "-m", "pytest", *(session.posargs or FAULT_TESTS), env=THOROUGH)
+
+
+@nox.session
+def oracles(session: nox.Session) -> None:
+    """Patterns and indicators against other libraries."""
+    _install(session, *TEST_DEPENDENCIES, *ORACLES)
+    session.run("python", "-m", "pytest", *(session.posargs or ("tests/oracles",)))
