@@ -1,9 +1,9 @@
 """Against talipp and smartmoneyconcepts, where their definitions are ours. `nox -s oracles` installs both.
 
-What is not compared, and why: talipp's ATR has another seed, its RSI of a flat market is 100. smartmoneyconcepts makes up
-a swing at the first and the last bar (the first may displace a real one), deletes order blocks after the fact, and takes
-the tolerance of its pools from the future; its breaks are known only after they are told and some are deleted later; its previous high and low are
-wrong on the first bar of each period.
+What is not compared, and why: talipp's ATR has another seed, its RSI of a flat market is 100. smartmoneyconcepts makes
+up a swing at the first and the last bar (the first may displace a real one), deletes order blocks after the fact, and
+takes the tolerance of its pools from the future; its breaks are known only after they are told, and some are deleted
+later; its previous high and low are wrong on the first bar of each period.
 """
 
 from __future__ import annotations
