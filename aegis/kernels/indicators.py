@@ -156,13 +156,15 @@ def atr(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 
 
     TA-Lib ATR: the first bar has no true range, as it has no close before it.
     """
-    return batch.atr(*_bars(high, low, close), _period("n", n))
+    h, low_, c = _bars(high, low, close)
+    out = np.full(len(c), np.nan)
+    batch.atr(h, low_, c, _period("n", n), out)
+    return out
 
 
 def natr(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14) -> FloatArray:
     """Average true range in percent of the close. First value at n. TA-Lib NATR."""
-    h, low_, c = _bars(high, low, close)
-    return np.asarray(100.0 * batch.atr(h, low_, c, _period("n", n)) / c)
+    return np.asarray(100.0 * atr(high, low, close, n) / _prices("close", close))
 
 
 def bollinger(close: npt.ArrayLike, n: int = 20, k: float = 2.0) -> Bollinger:
@@ -170,7 +172,12 @@ def bollinger(close: npt.ArrayLike, n: int = 20, k: float = 2.0) -> Bollinger:
 
     In a window without movement sigma and width are exactly 0 and %B is 0.5.
     """
-    return Bollinger(*batch.bollinger(_prices("close", close), _period("n", n, 2), float(k)))
+    c, n = _prices("close", close), _period("n", n, 2)
+    found = Bollinger(*(np.empty(len(c)) for _ in Bollinger._fields))
+    for array in found:
+        array[: n - 1] = np.nan
+    batch.bollinger(c, n, float(k), *found)
+    return found
 
 
 def realised_volatility(close: npt.ArrayLike, n: int = 20) -> FloatArray:
@@ -209,7 +216,10 @@ def rsi(close: npt.ArrayLike, n: int = 14) -> tuple[FloatArray, BoolArray]:
 
     Where nothing has ever moved it is 50 and not valid.
     """
-    return batch.rsi(_prices("close", close), _period("n", n))
+    c = _prices("close", close)
+    out, valid = np.full(len(c), np.nan), np.zeros(len(c), np.bool_)
+    batch.rsi(c, _period("n", n), out, valid)
+    return out, valid
 
 
 def directional(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14) -> Directional:
