@@ -34,6 +34,8 @@ CLIENTS = {
     "sdk": ("sdk_client.py", "binance-sdk-derivatives-trading-usds-futures==18.0.1"),
     "python_binance": ("python_binance_client.py", "python-binance==1.0.37"),
 }
+#: Other libraries that our patterns and indicators are compared with; they bring pandas.
+ORACLES = ("pandas==3.1.1", "smartmoneyconcepts==0.0.27", "talipp==2.7.0")
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
 INTERPRETED = {"NUMBA_DISABLE_JIT": "1", "AEGIS_TEST_EXAMPLES": "5"}
 KERNEL_TESTS = (
@@ -41,6 +43,8 @@ KERNEL_TESTS = (
     "tests/property/test_analysis_seams.py",
     "tests/property/test_bars_merging.py",
     "tests/property/test_smc_causality.py",
+    "tests/property/test_smc_patterns.py",
+    "tests/property/test_study.py",
     "tests/property/test_wire_decoding.py",
     "tests/property/test_wire_numbers.py",
 )
@@ -163,3 +167,10 @@ def conformance(session: nox.Session, client: str) -> None:
     file, pin = CLIENTS[client]
     _install(session, pin, PYTEST)
     session.run("python", "-m", "pytest", "-c", "tests/conformance/pytest.ini", f"tests/conformance/{file}")
+
+
+@nox.session
+def oracles(session: nox.Session) -> None:
+    """Patterns and indicators against other libraries."""
+    _install(session, *TEST_DEPENDENCIES, *ORACLES)
+    session.run("python", "-m", "pytest", *(session.posargs or ("tests/oracles",)))

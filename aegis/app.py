@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from aegis.engine.summary import Summary, summarize
 from aegis.engine.universe import Choice
 from aegis.exchange.ledger_view import LedgerView, read_ledger
 from aegis.exchange.server import LEDGER_FILE
-from aegis.exchange.settings import ExchangeSettings
+from aegis.exchange.settings import exchange_settings
 from aegis.exchange.spawn import exchange_command, spawn_exchange
 from aegis.research.ledger import compare_ledger
 from aegis.research.paper import PAPER_FILLS, PaperVenue, open_paper, paper_signer
@@ -130,7 +129,7 @@ async def _access(
     """Reach the config's venue; without a signer start the simulated one first, as a process that ends last."""
     if signer is None:
         say("starting the simulated exchange")
-        settings = _exchange_settings(config, directory)
+        settings = exchange_settings(config, directory)
         command = exchange_command(["--settings", settings.to_json()])
         exchange = await stack.enter_async_context(spawn_exchange(command, ready_deadline_s=_READY_S))
         watchers = await stack.enter_async_context(trio.open_nursery())
@@ -154,27 +153,6 @@ def _endpoints(config: Config) -> Endpoints:
         told = config.venue
         return simulated(rest=told.rest.rstrip("/"), stream=told.stream.rstrip("/"), trade=told.trade or None)
     return DEMO if config.mode == "testnet" else LIVE
-
-
-def _exchange_settings(config: Config, directory: Path | None) -> ExchangeSettings:
-    told = config.exchange
-    return ExchangeSettings(
-        symbols=told.symbols,
-        seed=config.seed,
-        rate=float(told.rate),
-        volatility=told.volatility,
-        latency_median_ms=told.latency_median_ms,
-        latency_p99_ms=told.latency_p99_ms,
-        weight_limit=told.weight_limit,
-        maker_fee=_rate(told.maker_fee_bps),
-        taker_fee=_rate(told.taker_fee_bps),
-        wallet=Decimal(str(told.wallet)),
-        state_dir=directory,
-    )
-
-
-def _rate(bps: float) -> Decimal:
-    return Decimal(str(bps)) / 10_000
 
 
 # -- one run -----------------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ import trio
 
 from aegis.core.errors import AegisError
 from aegis.core.filters import SymbolSpec, plain
-from aegis.kernels.bars import MAX_PRICE, MAX_VOLUME
 from aegis.kernels.layout import BAR
+from aegis.kernels.sane import MAX_PRICE, MAX_VOLUME
 from aegis.kernels.state import Records
 from aegis.runtime.logs import get_logger
 

@@ -10,9 +10,10 @@ from typing import Any
 import attrs
 import msgspec
 
+from aegis.config import Config
 from aegis.core.errors import ConfigError
 
-__all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits"]
+__all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]
 
 
 def _between(low: float | Decimal, high: float | Decimal) -> Any:
@@ -123,3 +124,25 @@ class ExchangeAddresses:
             return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")))
         except (msgspec.DecodeError, KeyError) as error:
             raise ValueError(f"no ready line: {error}") from None
+
+
+def exchange_settings(config: Config, directory: Path | None) -> ExchangeSettings:
+    """The exchange that a config's section of that name asks for; `directory` keeps its ledger and state."""
+    told = config.exchange
+    return ExchangeSettings(
+        symbols=told.symbols,
+        seed=config.seed,
+        rate=float(told.rate),
+        volatility=told.volatility,
+        latency_median_ms=told.latency_median_ms,
+        latency_p99_ms=told.latency_p99_ms,
+        weight_limit=told.weight_limit,
+        maker_fee=_rate(told.maker_fee_bps),
+        taker_fee=_rate(told.taker_fee_bps),
+        wallet=Decimal(str(told.wallet)),
+        state_dir=directory,
+    )
+
+
+def _rate(bps: float) -> Decimal:
+    return Decimal(str(bps)) / 10_000

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels import indicators
+from aegis.kernels import series
 from aegis.kernels.bars import close_bar, closed_until, find_pending, merge_row
 from aegis.kernels.compile import kernel
 from aegis.kernels.layout import BAR, EVENT, ROW
@@ -24,7 +24,6 @@ from aegis.kernels.seeding import (
     seed,
     set_live_from,
 )
-from aegis.kernels.smc import events_per_commit
 from aegis.kernels.state import (
     CURSOR,
     NEXT_OPEN,
@@ -78,7 +77,7 @@ MAX_JUMP_BARS: Final = 1_000_000
 def out_room(state: State) -> tuple[int, int]:
     """Least lengths of `bars_out` and `events_out`."""
     timeframes = len(state.parameters)
-    return timeframes, timeframes * events_per_commit(state.zones.shape[2])
+    return timeframes, timeframes * int(state.parameters[0]["room"])
 
 
 def _example_analyse() -> tuple[object, ...]:
@@ -106,7 +105,7 @@ def analyse(
     """
     clock = state.clock
     base = state.parameters[0]["timeframe_ms"]
-    room = len(state.parameters) * (4 * state.zones.shape[2] + 5)
+    room = len(state.parameters) * state.parameters[0]["room"]
     if len(bars_out) < len(state.parameters) or len(events_out) < room:
         return 0, 0, BAD_OUT
     if clock[NEXT_OPEN] >= 0 and watermark_ms - clock[NEXT_OPEN] > MAX_JUMP_BARS * base:
@@ -184,7 +183,7 @@ def peek(state: State, out: Records) -> None:
             if forming["have"] > 0:
                 high, low = max(high, forming["high"]), min(low, forming["low"])
             index = opened // p["timeframe_ms"]
-            indicators.peek(
+            series.peek(
                 state.accumulators[symbol, k], out[symbol, k], state.bars[symbol, k], index, high, low, bar["close"], p
             )
 

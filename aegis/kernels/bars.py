@@ -6,12 +6,11 @@ id, the rest are extremes and exact sums. So bars from rows equal bars from trad
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from aegis.kernels import indicators, smc
+from aegis.kernels import series, smc_series
 from aegis.kernels.compile import kernel
+from aegis.kernels.sane import sane
 from aegis.kernels.state import (
     BARS,
     CURSOR,
@@ -29,22 +28,7 @@ from aegis.kernels.state import (
     State,
 )
 
-__all__ = ["MAX_PRICE", "MAX_VOLUME"]
-
-#: Beyond these a number is no price or volume of a market but a fault; sums of what is below them do not overflow.
-MAX_PRICE = 1e15
-MAX_VOLUME = 1 << 53
-
-
-@kernel(bare=True)
-def sane(bar: np.void) -> bool:
-    """Prices are finite, positive and ordered, volumes are counts: nothing else may enter the state."""
-    o, h, low, c = bar["open"], bar["high"], bar["low"], bar["close"]
-    if not (math.isfinite(o) and math.isfinite(h) and math.isfinite(low) and math.isfinite(c)):
-        return False
-    if low <= 0.0 or h > MAX_PRICE or h < max(o, c) or low > min(o, c):
-        return False
-    return bool(0 <= bar["taker_buy"] <= bar["volume"] <= MAX_VOLUME and bar["trades"] >= 0)
+__all__: list[str] = []  # only kernels call these
 
 
 @kernel(bare=True)
@@ -191,14 +175,24 @@ def commit_series(
     p = state.parameters[timeframe]
     ring = state.bars[symbol, timeframe]
     structure = state.structure[symbol, timeframe]
-    indicators.commit(state.accumulators[symbol, timeframe], state.values[symbol, timeframe], ring, index, p)
+    series.commit(state.accumulators[symbol, timeframe], state.values[symbol, timeframe], ring, index, p)
     if incomplete != 0:
-        smc.taint(structure)
+        smc_series.taint(structure)
         writes = 0
     count = state.accumulators[symbol, timeframe]["count"]
     context = (symbol, timeframe, p["timeframe_ms"], index, writes)
-    return smc.commit(
-        structure, state.legs[symbol, timeframe], state.zones[symbol, timeframe], ring, count, p, events, n, context
+    return smc_series.commit(
+        structure,
+        state.legs[symbol, timeframe],
+        state.zones[symbol, timeframe],
+        state.blocks[symbol, timeframe],
+        state.pools[symbol, timeframe],
+        ring,
+        count,
+        p,
+        events,
+        n,
+        context,
     )
 
 

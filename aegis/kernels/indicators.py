@@ -1,202 +1,288 @@
-"""ATR, RSI, EMA and Bollinger bands after TA-Lib's conventions: over an array, or bar by bar.
+"""Indicators after TA-Lib's conventions: over whole arrays here, bar by bar in `Study`. No engine is needed.
 
-Over an array: `atr`, `rsi`, `ema`, `bollinger` return an array as long as their input, NaN before the first output.
-Bar by bar: `commit` advances a series with a closed bar, `peek` shows the values of a forming bar and stores nothing.
-Both ways run the same steps, so their results are equal bit for bit.
+    from aegis.kernels import indicators
+    atr = indicators.atr(high, low, close, 14)                  # float64[n], NaN before the first value
+    study = indicators.Study(300, timeframe_ms=60_000)          # 300 series, bar by bar
+    study.commit(bars); study.peek(forming)["rsi"]              # a closed bar of each; a look at the forming ones
 
-Prices are float64, periods count bars. Inputs must be finite and positive: bad bars are refused before they get here.
-Differences from TA-Lib, both on purpose: RSI of a flat window is 50 with `valid` False (TA-Lib says 0, which reads as
-oversold), and Bollinger's deviation is computed in two passes over the window, so it does not drift and depends on
-nothing but the window.
+Every function takes one-dimensional arrays of one length n, oldest first, and returns float64 arrays of length n, NaN
+before the first value, whose index is given with each function. Prices must be finite and positive, other values
+finite; anything else is a ValueError that names the first bad index. No value depends on a later bar.
+
+Wilder's averages never quite forget their start: after 36 periods what is left of it is below float64's resolution, so
+that a series which began later has the same values bit for bit. Until then they are right, but not comparable.
+
+Differences from TA-Lib, all on purpose: RSI and %K of a window in which nothing moves are 50 (TA-Lib says 0, which
+reads as oversold); deviations are computed in two passes over the window, so they do not drift and are right at any
+price; the MACD line begins at its own first bar, not at that of its signal.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
-from aegis.kernels.state import Records
+from aegis.kernels import batch
+from aegis.kernels.batch import BoolArray, FloatArray
+from aegis.kernels.study import READINGS, Study, StudyParams
 
-__all__ = ["atr", "bollinger", "commit", "ema", "peek", "rsi", "true_range"]
+__all__ = [
+    "MACD",
+    "READINGS",
+    "Bollinger",
+    "Directional",
+    "Stochastic",
+    "Study",
+    "StudyParams",
+    "anchored_vwap",
+    "atr",
+    "bollinger",
+    "cumulative_delta",
+    "directional",
+    "ema",
+    "macd",
+    "natr",
+    "realised_volatility",
+    "rsi",
+    "sma",
+    "stochastic",
+    "true_range",
+    "volume_delta",
+    "vwap",
+]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
-
-@kernel(bare=True)
-def true_range(high: float, low: float, previous_close: float) -> float:
-    """Wilder's true range of a bar that has a predecessor."""
-    top = high if high > previous_close else previous_close
-    bottom = low if low < previous_close else previous_close
-    return top - bottom
-
-
-@kernel(bare=True)
-def _smooth(held: float, value: float, n: int, t: int) -> float:
-    """Wilder's average: `t` counts values from 1. Before t == n it holds their sum, then the average."""
-    if t < n:
-        return held + value
-    if t == n:
-        return (held + value) / n
-    return (held * (n - 1) + value) / n
-
-
-@kernel(bare=True)
-def _smooth_ema(held: float, value: float, n: int, t: int) -> float:
-    """Exponential average seeded with the mean of the first n values; `t` counts from 1."""
-    if t < n:
-        return held + value
-    if t == n:
-        return (held + value) / n
-    return held + (2.0 / (n + 1)) * (value - held)
+_DAY_MS = 86_400_000
 
 
-@kernel(bare=True)
-def _strength(gain: float, loss: float) -> float:
-    """RSI without a division by the loss; 50 where nothing moved."""
-    total = gain + loss
-    if total == 0.0:
-        return 50.0
-    return 100.0 * gain / total
+class Bollinger(NamedTuple):
+    """Mean, population deviation, bands, place of the close (0 lower, 1 upper band), and (upper - lower) / mid."""
+
+    mid: FloatArray
+    sigma: FloatArray
+    upper: FloatArray
+    lower: FloatArray
+    percent_b: FloatArray
+    width: FloatArray
 
 
-def _example_hlc() -> tuple[object, ...]:
-    return np.full(20, 2.0), np.full(20, 1.0), np.full(20, 1.5), 3
+class MACD(NamedTuple):
+    """Fast less slow average, its own average, and their difference; in the unit of the prices."""
+
+    line: FloatArray
+    signal: FloatArray
+    histogram: FloatArray
 
 
-def _example_close() -> tuple[object, ...]:
-    return np.full(20, 1.5), 3
+class Directional(NamedTuple):
+    """+DI, -DI and ADX, 0 to 100."""
+
+    plus: FloatArray
+    minus: FloatArray
+    adx: FloatArray
 
 
-@kernel(example=_example_hlc)
-def atr(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> FloatArray:
-    """Average true range (Wilder). The first output is at index n: the first bar has no true range."""
-    out = np.full(len(close), np.nan)
-    held = 0.0
-    for t in range(1, len(close)):
-        held = _smooth(held, true_range(high[t], low[t], close[t - 1]), n, t)
-        if t >= n:
-            out[t] = held
+class Stochastic(NamedTuple):
+    """Slow %K and its average %D, 0 to 100."""
+
+    k: FloatArray
+    d: FloatArray
+
+
+# -- input -------------------------------------------------------------------------------------------------------------
+def _values(name: str, values: npt.ArrayLike) -> FloatArray:
+    found = np.ascontiguousarray(values, dtype=np.float64)
+    if found.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, not {found.ndim}")
+    _refuse(name, found, ~np.isfinite(found), "is not finite")
+    return found
+
+
+def _prices(name: str, values: npt.ArrayLike) -> FloatArray:
+    found = _values(name, values)
+    _refuse(name, found, found <= 0.0, "is not a price")
+    return found
+
+
+def _refuse(name: str, values: npt.NDArray[Any], bad: npt.NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(f"{name}[{at}] = {values[at]} {why}")
+
+
+def _period(name: str, n: int, least: int = 1) -> int:
+    if n < least:
+        raise ValueError(f"{name} must be at least {least}, not {n}")
+    return int(n)
+
+
+def _same_length(**arrays: npt.NDArray[Any]) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"arrays must have one length, not {lengths}")
+
+
+def _bars(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    h, low_, c = _prices("high", high), _prices("low", low), _prices("close", close)
+    _same_length(high=h, low=low_, close=c)
+    _refuse("close", c, (c > h) | (c < low_), "is not between low and high")
+    return h, low_, c
+
+
+def _times(open_time: npt.ArrayLike, session_ms: int) -> npt.NDArray[np.int64]:
+    found = np.ascontiguousarray(open_time, dtype=np.int64)
+    _period("session_ms", session_ms)
+    if len(found):
+        backward = np.append(False, np.diff(found) <= 0)
+        _refuse("open_time", found, backward | (found < 0), "is not later than the one before")
+    return found
+
+
+def _volumes(name: str, values: npt.ArrayLike) -> FloatArray:
+    found = _values(name, values)
+    _refuse(name, found, found < 0.0, "is not a volume")
+    return found
+
+
+# -- range and volatility ----------------------------------------------------------------------------------------------
+def true_range(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike) -> FloatArray:
+    """max(H - L, |H - C'|, |L - C'|), C' the close before, in the prices' unit. First value at 1. TA-Lib TRANGE."""
+    return batch.true_ranges(*_bars(high, low, close))
+
+
+def atr(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14) -> FloatArray:
+    """Average true range (Wilder, 1978), in the unit of the prices. First value at n: the mean of the first n ranges.
+
+    TA-Lib ATR: the first bar has no true range, as it has no close before it.
+    """
+    h, low_, c = _bars(high, low, close)
+    out = np.full(len(c), np.nan)
+    batch.atr(h, low_, c, _period("n", n), out)
     return out
 
 
-@kernel(example=_example_close)
-def rsi(close: FloatArray, n: int) -> tuple[FloatArray, BoolArray]:
-    """Relative strength index (Wilder) and whether it means something. First output at index n."""
-    out = np.full(len(close), np.nan)
-    valid = np.zeros(len(close), np.bool_)
-    gain = 0.0
-    loss = 0.0
-    for t in range(1, len(close)):
-        change = close[t] - close[t - 1]
-        gain = _smooth(gain, change if change > 0.0 else 0.0, n, t)
-        loss = _smooth(loss, -change if change < 0.0 else 0.0, n, t)
-        if t >= n:
-            out[t] = _strength(gain, loss)
-            valid[t] = gain + loss != 0.0
+def natr(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14) -> FloatArray:
+    """Average true range in percent of the close. First value at n. TA-Lib NATR."""
+    return np.asarray(100.0 * atr(high, low, close, n) / _prices("close", close))
+
+
+def bollinger(close: npt.ArrayLike, n: int = 20, k: float = 2.0) -> Bollinger:
+    """Bands `mid +/- k * sigma` over n closes (Bollinger), sigma of the population. First at n - 1. TA-Lib BBANDS.
+
+    In a window without movement sigma and width are exactly 0 and %B is 0.5.
+    """
+    c, n = _prices("close", close), _period("n", n, 2)
+    found = Bollinger(*(np.empty(len(c)) for _ in Bollinger._fields))
+    for array in found:
+        array[: n - 1] = np.nan
+    batch.bollinger(c, n, float(k), *found)
+    return found
+
+
+def realised_volatility(close: npt.ArrayLike, n: int = 20) -> FloatArray:
+    """Root mean square of the last n logarithmic returns, per bar (Andersen and Bollerslev, 1998). First value at n.
+
+    Multiply by the root of the bars a year for a figure per year. Returns are not reduced by their mean.
+    """
+    return batch.realised_volatility(_prices("close", close), _period("n", n))
+
+
+# -- averages ----------------------------------------------------------------------------------------------------------
+def sma(values: npt.ArrayLike, n: int) -> FloatArray:
+    """Mean of the last n values. First value at n - 1. TA-Lib SMA."""
+    return batch.sma(_values("values", values), _period("n", n))
+
+
+def ema(values: npt.ArrayLike, n: int) -> FloatArray:
+    """Exponential average, weight 2 / (n + 1), seeded with the mean of the first n, at n - 1. TA-Lib EMA."""
+    return batch.ema(_values("values", values), _period("n", n))
+
+
+def macd(values: npt.ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> MACD:
+    """Convergence and divergence of two exponential averages (Appel). TA-Lib MACD.
+
+    Both averages begin at slow - 1, the fast one with the mean of the last `fast` values there (so TA-Lib does it).
+    The line begins at slow - 1, signal and histogram at slow + signal - 2.
+    """
+    if _period("fast", fast) >= _period("slow", slow):
+        raise ValueError(f"fast must be shorter than slow, not {fast} and {slow}")
+    return MACD(*batch.macd(_values("values", values), fast, slow, _period("signal", signal)))
+
+
+# -- momentum ----------------------------------------------------------------------------------------------------------
+def rsi(close: npt.ArrayLike, n: int = 14) -> tuple[FloatArray, BoolArray]:
+    """Relative strength (Wilder, 1978), 0 to 100, and whether anything moved: bool[n]. First value at n. TA-Lib RSI.
+
+    Where nothing has ever moved it is 50 and not valid.
+    """
+    c = _prices("close", close)
+    out, valid = np.full(len(c), np.nan), np.zeros(len(c), np.bool_)
+    batch.rsi(c, _period("n", n), out, valid)
     return out, valid
 
 
-@kernel(example=_example_close)
-def ema(values: FloatArray, n: int) -> FloatArray:
-    """Exponential moving average seeded with the mean of the first n values. First output at index n - 1."""
-    out = np.full(len(values), np.nan)
-    held = 0.0
-    for t in range(len(values)):
-        held = _smooth_ema(held, values[t], n, t + 1)
-        if t >= n - 1:
-            out[t] = held
-    return out
+def directional(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14) -> Directional:
+    """Directional movement (Wilder, 1978). +DI and -DI begin at n, ADX at 2n - 1. TA-Lib PLUS_DI, MINUS_DI, ADX."""
+    return Directional(*batch.directional(*_bars(high, low, close), _period("n", n, 2)))
 
 
-@kernel(example=_example_close)
-def bollinger(values: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-    """Middle band and population standard deviation (bands are mid +/- k * sigma). First output at index n - 1."""
-    mid = np.full(len(values), np.nan)
-    sigma = np.full(len(values), np.nan)
-    for t in range(n - 1, len(values)):
-        total = 0.0
-        for j in range(t - n + 1, t + 1):
-            total += values[j]
-        mean = total / n
-        squares = 0.0
-        for j in range(t - n + 1, t + 1):
-            squares += (values[j] - mean) * (values[j] - mean)
-        mid[t] = mean
-        sigma[t] = math.sqrt(squares / n)
-    return mid, sigma
+def stochastic(
+    high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 14, smooth_k: int = 3, smooth_d: int = 3
+) -> Stochastic:
+    """Place of the close in the range of n bars, averaged over `smooth_k`, that over `smooth_d` (Lane). TA-Lib STOCH.
+
+    %K begins at n + smooth_k - 2, %D another smooth_d - 1 bars later.
+    """
+    h, low_, c = _bars(high, low, close)
+    lengths = _period("n", n), _period("smooth_k", smooth_k), _period("smooth_d", smooth_d)
+    return Stochastic(*batch.stochastic(h, low_, c, *lengths))
 
 
-@kernel(bare=True)
-def _moments(ring: Records, index: int, close: float, n: int) -> tuple[float, float]:
-    """Mean and population deviation of the n closes ending with bar `index`, whose own close is given."""
-    mask = len(ring) - 1
-    total = 0.0
-    for j in range(index - n + 1, index):
-        total += ring[j & mask]["close"]
-    mean = (total + close) / n
-    squares = 0.0
-    for j in range(index - n + 1, index):
-        distance = ring[j & mask]["close"] - mean
-        squares += distance * distance
-    squares += (close - mean) * (close - mean)
-    return mean, math.sqrt(squares / n)
+# -- volume ------------------------------------------------------------------------------------------------------------
+def vwap(
+    open_time: npt.ArrayLike, high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, volume: npt.ArrayLike,
+    session_ms: int = _DAY_MS, offset_ms: int = 0,
+) -> FloatArray:  # fmt: skip
+    """Mean of (H + L + C) / 3 weighted by volume, since the session began: at each (open_time - offset) // session_ms.
+
+    `open_time` int64 milliseconds UTC, rising. NaN until a session has volume, and in a first session that has begun
+    before the first bar.
+    """
+    h, low_, c = _bars(high, low, close)
+    times, v = _times(open_time, session_ms), _volumes("volume", volume)
+    _same_length(open_time=times, close=c, volume=v)
+    return batch.vwap(times, h, low_, c, v, int(session_ms), int(offset_ms))
 
 
-@kernel(bare=True)
-def _advance(held: np.void, high: float, low: float, close: float, p: np.void) -> tuple[float, float, float, float]:
-    """The recurrences after one more bar: true range, gain, loss, EMA. Nothing is stored."""
-    t = held["count"]
-    average = _smooth_ema(held["ema"], close, p["ema_period"], t + 1)
-    if t == 0:
-        return 0.0, 0.0, 0.0, average
-    change = close - held["close"]
-    n = p["rsi_period"]
-    return (
-        _smooth(held["range"], true_range(high, low, held["close"]), p["atr_period"], t),
-        _smooth(held["gain"], change if change > 0.0 else 0.0, n, t),
-        _smooth(held["loss"], -change if change < 0.0 else 0.0, n, t),
-        average,
-    )
+def anchored_vwap(
+    high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, volume: npt.ArrayLike, anchor: int
+) -> FloatArray:
+    """Mean of (H + L + C) / 3 weighted by volume, since bar `anchor` (an index). NaN until there is volume."""
+    h, low_, c = _bars(high, low, close)
+    v = _volumes("volume", volume)
+    _same_length(close=c, volume=v)
+    if not 0 <= anchor <= len(c):
+        raise ValueError(f"anchor must be the index of a bar, 0 to {len(c)}, not {anchor}")
+    return batch.anchored_vwap(h, low_, c, v, int(anchor))
 
 
-@kernel(bare=True)
-def _show(
-    out: np.void, t: int, held: tuple[float, float, float, float], ring: Records, index: int, close: float, p: np.void
-) -> None:
-    """Write the values at the series' bar number t (from 0) into a VALUES record."""
-    if t >= p["atr_period"]:
-        out["atr"] = held[0]
-    if t >= p["rsi_period"]:
-        out["rsi"] = _strength(held[1], held[2])
-        out["rsi_valid"] = 1 if held[1] + held[2] != 0.0 else 0
-    if t >= p["ema_period"] - 1:
-        out["ema"] = held[3]
-    if t >= p["bollinger_period"] - 1:
-        mean, sigma = _moments(ring, index, close, p["bollinger_period"])
-        out["mid"] = mean
-        out["sigma"] = sigma
+def volume_delta(volume: npt.ArrayLike, taker_buy: npt.ArrayLike) -> FloatArray:
+    """Volume of takers that bought less that of takers that sold, in the unit of the volume. First value at 0."""
+    v, bought = _volumes("volume", volume), _volumes("taker_buy", taker_buy)
+    _same_length(volume=v, taker_buy=bought)
+    _refuse("taker_buy", bought, bought > v, "is more than the volume")
+    return np.asarray(2.0 * bought - v)
 
 
-@kernel(bare=True)
-def commit(held: np.void, values: np.void, ring: Records, index: int, p: np.void) -> None:
-    """Advance a series with the closed bar `index`, which is already in its ring (one record of each state array)."""
-    bar = ring[index & (len(ring) - 1)]
-    close = bar["close"]
-    t = held["count"]
-    after = _advance(held, bar["high"], bar["low"], close, p)
-    held["range"], held["gain"], held["loss"], held["ema"] = after
-    held["close"] = close
-    held["count"] = t + 1
-    _show(values, t, after, ring, index, close, p)
-
-
-@kernel(bare=True)
-def peek(
-    held: np.void, out: np.void, ring: Records, index: int, high: float, low: float, close: float, p: np.void
-) -> None:
-    """Values as if the forming bar `index` closed now; writes `out` alone."""
-    _show(out, held["count"], _advance(held, high, low, close, p), ring, index, close, p)
+def cumulative_delta(
+    open_time: npt.ArrayLike,
+    volume: npt.ArrayLike,
+    taker_buy: npt.ArrayLike,
+    session_ms: int = _DAY_MS,
+    offset_ms: int = 0,
+) -> FloatArray:
+    """Sum of `volume_delta` since the session began; sessions, and NaN in an incomplete first one, as in `vwap`."""
+    delta, times = volume_delta(volume, taker_buy), _times(open_time, session_ms)
+    _same_length(open_time=times, volume=delta)
+    return batch.cumulative(times, delta, int(session_ms), int(offset_ms))

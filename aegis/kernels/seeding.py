@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aegis.kernels.bars import closed_until, commit_bar, free_pending, sane, take_pending
+from aegis.kernels.bars import closed_until, commit_bar, free_pending, take_pending
 from aegis.kernels.compile import kernel
 from aegis.kernels.layout import BAR, EVENT
+from aegis.kernels.sane import sane
 from aegis.kernels.state import (
     CURSOR,
     DUPLICATE_BARS,

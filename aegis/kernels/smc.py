@@ -1,9 +1,18 @@
-"""Smart-money concepts without look-ahead: swings, fair value gaps with their life, breaks of structure.
+"""Smart-money concepts without look-ahead. No engine is needed.
+
+    from aegis.kernels import smc
+    bars = smc.bars_of(open_time, open, high, low, close)       # int64 milliseconds, float64
+    events = smc.detect(bars, 60_000)                           # everything that ever became known, in order
+    stream = smc.Stream(300, timeframe_ms=60_000)               # 300 series, bar by bar
+    events = stream.commit(bars_of_one_minute)                  # equal to `detect`, bit for bit
 
 Every pattern is decided at the close of a bar from that bar and earlier ones, and an event once emitted is never taken
 back: the events of a prefix of the bars are a prefix of the events. A consumer acts no earlier than `known_at`.
 
-Definitions (t the bar that closes, d = +1 bullish, -1 bearish; the bearish side is the mirror image):
+An event (dtype EVENT) has kind, direction, id, origin (open time of the bar to draw it at), formed_at, known_at (close
+times), top and bottom. Its direction is that of what it speaks of, through all its life. Definitions (t the bar that
+closes, d = +1 bullish, -1 bearish; the bearish side is the mirror image; a mean true range is that of the last
+`atr_period` bars):
 
 SWING, SWING_EXTEND
     Bar i = t - L is a high if H_i = max(H_{i-L+1} .. H_{i+L}); of a bar that is both, the high counts. After a low it
@@ -21,9 +30,27 @@ FVG_TOUCHED, FVG_MID, FVG_FILLED, FVG_INVERTED
     Each at most once and in this order, except that a merge which moves the near edge starts afresh. INVERTED ends it.
 FVG_EXPIRED
     The zone is `max_age_bars` old, or the oldest when there is no room for a new one.
+BLOCK
+    Of every BOS, CHOCH and BREAK of a high p at t: the bar with the lowest low between p and t, the last of equal ones,
+    is a bullish order block from its low to its high.
+BLOCK_TOUCHED, BLOCK_MITIGATED, BLOCK_BREAKER, BLOCK_DEAD
+    From the bar after: the low reaches the near edge; the low is below the far edge; the close is, and what was support
+    is now resistance. Each once and in this order. DEAD: a breaker's close is above the near edge, or the block is
+    `max_age_bars` old, or the oldest when there is no room for a new one.
+POOL, POOL_JOINED
+    A confirmed swing (or extension) within `pool_atr` mean true ranges, taken when the first of them was confirmed, of
+    the first of a pool of its side belongs to the nearest such pool: POOL is its second member, POOL_JOINED each
+    further one. `direction` +1 is a pool of highs, `top` and `bottom` its members' extremes, `origin` its first member.
+POOL_SWEPT, POOL_BROKEN, POOL_EXPIRED
+    A high beyond the pool's top pierces it: SWEPT if a close at or below the top comes within `sweep_bars` bars, the
+    piercing one included, else BROKEN. Both end it, as does EXPIRED: `max_age_bars` since its first member, or no room.
+RANGE, RANGE_BROKEN (of `previous_period` and `sessions`)
+    A whole period or session has ended, with its high and low (`direction` 0); price is beyond its high (+1) or low
+    (-1) for the first time while it is the last whole one.
 
-Ids are `bar_index * 4 + code` with bar_index = open time // timeframe: equal whatever bar the stream began with. So are
-zone widths and scales: they come from the mean true range of the last bars, not from Wilder's endless average.
+Ids are `bar_index * 16 + code` with bar_index = open time // timeframe: equal whatever bar the stream began with. So
+are zone widths and scales: they come from the mean true range of the last bars, not from Wilder's endless average. All
+that is alive is forgotten after `max_age_bars`, and there is never more of it than `AnalysisParams` allows.
 """
 
 from __future__ import annotations
@@ -31,9 +58,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
-from aegis.kernels.layout import BAR, EVENT
+from aegis.kernels.layout import BAR
 from aegis.kernels.smc_events import (
+    BLOCK,
+    BLOCK_BREAKER,
+    BLOCK_DEAD,
+    BLOCK_IS_BREAKER,
+    BLOCK_IS_FRESH,
+    BLOCK_IS_MITIGATED,
+    BLOCK_IS_TOUCHED,
+    BLOCK_MITIGATED,
+    BLOCK_TOUCHED,
     BOS,
     BREAK,
     CHOCH,
@@ -49,15 +84,30 @@ from aegis.kernels.smc_events import (
     PHASE_FRESH,
     PHASE_MID,
     PHASE_TOUCHED,
+    POOL,
+    POOL_BROKEN,
+    POOL_EXPIRED,
+    POOL_JOINED,
+    POOL_SWEPT,
+    RANGE,
+    RANGE_BROKEN,
     SWING,
     SWING_EXTEND,
-    Context,
-    emit,
 )
-from aegis.kernels.smc_zones import age_zones, open_gap
-from aegis.kernels.state import LEG, STRUCTURE, ZONE, AnalysisParams, Records, new_state
+from aegis.kernels.smc_ranges import RANGES, WEEK_ANCHOR_MS, WEEK_MS, Ranges
+from aegis.kernels.smc_stream import RETRACEMENT, Stream
+from aegis.kernels.state import AnalysisParams, Records
 
 __all__ = [
+    "BLOCK",
+    "BLOCK_BREAKER",
+    "BLOCK_DEAD",
+    "BLOCK_IS_BREAKER",
+    "BLOCK_IS_FRESH",
+    "BLOCK_IS_MITIGATED",
+    "BLOCK_IS_TOUCHED",
+    "BLOCK_MITIGATED",
+    "BLOCK_TOUCHED",
     "BOS",
     "BREAK",
     "CHOCH",
@@ -73,191 +123,79 @@ __all__ = [
     "PHASE_FRESH",
     "PHASE_MID",
     "PHASE_TOUCHED",
+    "POOL",
+    "POOL_BROKEN",
+    "POOL_EXPIRED",
+    "POOL_JOINED",
+    "POOL_SWEPT",
+    "RANGE",
+    "RANGES",
+    "RANGE_BROKEN",
+    "RETRACEMENT",
     "SWING",
     "SWING_EXTEND",
-    "Context",
-    "commit",
+    "WEEK_ANCHOR_MS",
+    "WEEK_MS",
+    "AnalysisParams",
+    "Ranges",
+    "Stream",
+    "bars_of",
     "detect",
-    "events_per_commit",
+    "previous_period",
+    "retracements",
+    "sessions",
 ]
 
-#: Bars around an incomplete one in which no gap is taken for a pattern.
-_TAINT_BARS = 3
+
+def bars_of(
+    open_time: npt.ArrayLike,
+    open: npt.ArrayLike,
+    high: npt.ArrayLike,
+    low: npt.ArrayLike,
+    close: npt.ArrayLike,
+    volume: npt.ArrayLike = 0,
+    taker_buy: npt.ArrayLike = 0,
+) -> Records:
+    """BAR rows of one series from columns: milliseconds UTC, prices, volumes in whole lots."""
+    bars = np.zeros(len(np.atleast_1d(np.asarray(open_time))), BAR)
+    columns = {"open_time": open_time, "open": open, "high": high, "low": low, "close": close}
+    for name, values in (columns | {"volume": volume, "taker_buy": taker_buy}).items():
+        bars[name] = values
+    return bars
 
 
-@kernel(bare=True)
-def _break(
-    structure: np.void, leg: np.void, d: int, bar: np.void, max_age: int, events: Records, n: int, context: Context
-) -> int:
-    """Has this close gone beyond the last swing of one side? Else remember the deepest pullback."""
-    if leg["unbroken"] == 0:
-        return n
-    index = context[3]
-    if index - leg["index"] > max_age:
-        leg["unbroken"] = 0
-        return n
-    if d * (bar["close"] - leg["level"]) <= 0.0:
-        leg["pullback"] = min(leg["pullback"], bar["low"]) if d > 0 else max(leg["pullback"], bar["high"])
-        return n
-    leg["unbroken"] = 0
-    kind = BREAK
-    if leg["has_opposite"] == 1:
-        kind = BOS if d * (leg["pullback"] - leg["opposite"]) > 0.0 else CHOCH
-        structure["trend"] = d
-        structure["trend_index"] = index
-    return emit(events, n, context, kind, d, leg["id"], leg["index"], index, leg["level"], leg["level"])
+def detect(bars: Records, timeframe_ms: int, params: AnalysisParams | None = None) -> Records:
+    """Every event of one series: contiguous closed bars (BAR rows) in, EVENT rows in order out.
 
-
-@kernel(bare=True)
-def _is_extreme(ring: Records, index: int, length: int, d: int) -> bool:
-    """Is bar `index - length` a raw swing high (d = 1) or low (d = -1)?"""
-    mask = len(ring) - 1
-    candidate = index - length
-    level = ring[candidate & mask]["high"] if d > 0 else ring[candidate & mask]["low"]
-    for j in range(candidate - length + 1, index + 1):
-        price = ring[j & mask]["high"] if d > 0 else ring[j & mask]["low"]
-        if d * (price - level) > 0.0:
-            return False
-    return True
-
-
-@kernel(bare=True)
-def _swing(structure: np.void, legs: Records, ring: Records, length: int, events: Records, n: int, ctx: Context) -> int:
-    """Test the bar `length` bars ago as a swing and keep the alternation of highs and lows."""
-    index = ctx[3]
-    mask = len(ring) - 1
-    candidate = index - length
-    if _is_extreme(ring, index, length, 1):
-        d, level, leg, other = 1, ring[candidate & mask]["high"], legs[0], legs[1]
-    elif _is_extreme(ring, index, length, -1):
-        d, level, leg, other = -1, ring[candidate & mask]["low"], legs[1], legs[0]
-    else:
-        return n
-    kind = SWING
-    if structure["last"] == d:
-        if d * (level - leg["level"]) <= 0.0:
-            return n
-        kind = SWING_EXTEND
-    else:
-        leg["has_opposite"] = 1 if other["id"] != 0 else 0
-        leg["opposite"] = other["level"]
-    pullback = ring[(candidate + 1) & mask]["low"] if d > 0 else ring[(candidate + 1) & mask]["high"]
-    for j in range(candidate + 2, index + 1):
-        bar = ring[j & mask]
-        pullback = min(pullback, bar["low"]) if d > 0 else max(pullback, bar["high"])
-    leg["id"] = candidate * 4 + (0 if d > 0 else 1)
-    leg["index"] = candidate
-    leg["level"] = level
-    leg["unbroken"] = 1
-    leg["pullback"] = pullback
-    structure["last"] = d
-    return emit(events, n, ctx, kind, d, leg["id"], candidate, candidate, level, level)
-
-
-def events_per_commit(max_zones: int) -> int:
-    """The most events that one closed bar of one series can cause."""
-    return 4 * max_zones + 5
-
-
-@kernel(bare=True)
-def commit(
-    structure: np.void,
-    legs: Records,
-    zones: Records,
-    ring: Records,
-    count: int,
-    p: np.void,
-    events: Records,
-    n: int,
-    context: Context,
-) -> int:
-    """Advance one series with the closed bar `context[3]`, already in its ring; `count` bars are there with it.
-
-    Zones live first, then breaks, then swings, then new gaps, so that a pattern never meets the bar that made it.
-    `events` must have room for `events_per_commit`. Returns the number of events written so far.
+    Raises:
+        ValueError: a bar that must not be taken, with its index and the reason.
     """
-    index = context[3]
-    bar = ring[index & (len(ring) - 1)]
-    max_age = p["max_age_bars"]
-    n = age_zones(structure, zones, bar, max_age, events, n, context)
-    if structure["trend"] != 0 and index - structure["trend_index"] > max_age:
-        structure["trend"] = 0
-    n = _break(structure, legs[0], 1, bar, max_age, events, n, context)
-    n = _break(structure, legs[1], -1, bar, max_age, events, n, context)
-    if count >= 2 * p["swing_length"]:
-        n = _swing(structure, legs, ring, p["swing_length"], events, n, context)
-    if structure["taint"] > 0:
-        structure["taint"] -= 1
-    elif count > p["atr_period"] and count > 2:
-        n = open_gap(structure, zones, ring, p, events, n, context)
-    return n
+    return Stream(timeframe_ms=timeframe_ms, params=params).run(bars)[0]
 
 
-@kernel(bare=True)
-def taint(structure: np.void) -> None:
-    """The bar about to be committed misses trades: no gap that contains it is a pattern."""
-    structure["taint"] = _TAINT_BARS
+def retracements(bars: Records, timeframe_ms: int, params: AnalysisParams | None = None) -> Records:
+    """How far each close has come back into the leg between the last two confirmed swings: RETRACEMENT of each bar.
+
+    `direction` of the leg (+1: from low to high), `valid`, its `top` and `bottom`, `current` retracement of the bar's
+    extreme and the `deepest` since the leg's end, in percent of the leg (0: at its end, 100: at its origin, more:
+    beyond), and `position` of the close in the leg in percent: above 50 is premium, below discount. The leg turns when
+    its swing is confirmed, not when it is formed. NaN where not valid. Raises as `detect`.
+    """
+    return Stream(timeframe_ms=timeframe_ms, params=params).run(bars)[1]
 
 
-def _example_run() -> tuple[object, ...]:
-    p = new_state(1, (60_000,), AnalysisParams()).parameters
-    return (
-        np.zeros(3, BAR),
-        p,
-        np.zeros(1, STRUCTURE),
-        np.zeros(2, LEG),
-        np.zeros(4, ZONE),
-        np.zeros(64, BAR),
-        np.zeros(50, EVENT),
-        0,
-        0,
-    )
+def previous_period(bars: Records, timeframe_ms: int, period_ms: int, anchor_ms: int = 0) -> tuple[Records, Records]:
+    """High and low of the last whole period, and whether price has been beyond them: RANGES of each bar, and events.
+
+    Periods are counted from `anchor_ms` in UTC; for weeks that begin on Monday: `WEEK_MS`, `WEEK_ANCHOR_MS`. A period
+    of which the first bars are missing is none. Raises as `detect`.
+    """
+    return Ranges(timeframe_ms=timeframe_ms, period_ms=period_ms, anchor_ms=anchor_ms).commit(bars)
 
 
-@kernel(example=_example_run, bare=True)
-def _run(
-    bars: Records,
-    parameters: Records,
-    structure: Records,
-    legs: Records,
-    zones: Records,
-    ring: Records,
-    events: Records,
-    start: int,
-    room: int,
-) -> tuple[int, int]:
-    """Commit bars from `start` on while `events` has room; returns the next bar and the number of events."""
-    p = parameters[0]
-    n = 0
-    for t in range(start, len(bars)):
-        if len(events) - n < room:
-            return t, n
-        index = bars[t]["open_time"] // p["timeframe_ms"]
-        ring[index & (len(ring) - 1)] = bars[t]
-        n = commit(structure[0], legs, zones, ring, t + 1, p, events, n, (0, 0, p["timeframe_ms"], index, 1))
-    return len(bars), n
+def sessions(bars: Records, timeframe_ms: int, spans: npt.NDArray[np.int64]) -> tuple[Records, Records]:
+    """As `previous_period`, for sessions [start, end): int64[k, 2] of milliseconds UTC, rising, without overlap.
 
-
-def detect(bars: Records, timeframe_ms: int, params: AnalysisParams | None = None) -> npt.NDArray[np.void]:
-    """Every event of one series: contiguous, valid closed bars (dtype BAR) in, EVENT rows in order out."""
-    params = AnalysisParams() if params is None else params
-    ring = 1 << max(7, (2 * max(params.swing_lengths) + params.atr_period).bit_length())
-    state = new_state(1, (timeframe_ms,), params, ring)
-    room = events_per_commit(params.max_zones)
-    events = np.zeros(max(4096, room), EVENT)
-    found: list[npt.NDArray[np.void]] = [events[:0].copy()]
-    t = 0
-    while t < len(bars):
-        t, n = _run(
-            bars,
-            state.parameters,
-            state.structure[0],
-            state.legs[0, 0],
-            state.zones[0, 0],
-            state.bars[0, 0],
-            events,
-            t,
-            room,
-        )
-        found.append(events[:n].copy())
-    return np.concatenate(found)
+    `aegis.signals.sessions.spans` makes them from local times, with daylight saving. Raises as `detect`.
+    """
+    return Ranges(timeframe_ms=timeframe_ms, spans=spans).commit(bars)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from aegis.kernels.compile import kernel
-from aegis.kernels.indicators import true_range
 from aegis.kernels.smc_events import (
     FVG,
     FVG_EXPIRED,
@@ -14,14 +13,17 @@ from aegis.kernels.smc_events import (
     FVG_MERGE,
     FVG_MID,
     FVG_TOUCHED,
+    GAP_ID,
     PHASE_FILLED,
     PHASE_FRESH,
     PHASE_MID,
     PHASE_TOUCHED,
     Context,
     emit,
+    identify,
 )
 from aegis.kernels.state import Records
+from aegis.kernels.steps import true_range
 
 __all__ = ["age_zones", "mean_range", "open_gap"]
 
@@ -157,7 +159,7 @@ def open_gap(
         _drop(zones, structure, 0)
         count -= 1
     zone = zones[count]
-    zone["id"] = (index - 1) * 4 + (2 if d > 0 else 3)
+    zone["id"] = identify(index - 1, GAP_ID, d)
     zone["direction"] = d
     zone["origin"] = index - 1
     zone["known"] = index

@@ -46,6 +46,9 @@ PARAMETERS = np.dtype(
         ("min_gap_atr", _F),
         ("max_age_bars", _I),
         ("warm_bars", _I),
+        ("pool_atr", _F),
+        ("sweep_bars", _I),
+        ("room", _I),  # events that one bar may cause
     ]
 )
 
@@ -56,9 +59,12 @@ ACCUMULATORS = np.dtype([("count", _I), ("close", _F), ("range", _F), ("gain", _
 VALUES = np.dtype([("atr", _F), ("rsi", _F), ("rsi_valid", _I), ("ema", _F), ("mid", _F), ("sigma", _F)])
 
 #: Market structure of one series. `trend` is the direction of the last BOS or CHoCH, 0 when none is young enough.
-STRUCTURE = np.dtype([("last", _I), ("trend", _I), ("trend_index", _I), ("taint", _I), ("zones", _I)])
+STRUCTURE = np.dtype(
+    [("last", _I), ("trend", _I), ("trend_index", _I), ("taint", _I), ("zones", _I), ("blocks", _I), ("pools", _I)]
+)
 
-#: The last confirmed swing of one side (0 highs, 1 lows) with what its break needs.
+#: The last confirmed swing of one side (0 highs, 1 lows) with what its break needs: the deepest bar since
+#: (its index, extreme, and other extreme) and the swing of the other side before.
 LEG = np.dtype(
     [
         ("id", _I),
@@ -68,6 +74,8 @@ LEG = np.dtype(
         ("opposite", _F),
         ("has_opposite", _I),
         ("pullback", _F),
+        ("pullback_index", _I),
+        ("pullback_far", _F),
     ]
 )
 
@@ -83,6 +91,36 @@ ZONE = np.dtype(
         ("top", _F),
         ("bottom", _F),
         ("scale", _F),
+    ]
+)
+
+#: A live order block; blocks, and pools, of a series are packed in order of creation, and a blank row ends the array.
+BLOCK = np.dtype(
+    [
+        ("id", _I),
+        ("direction", _I),
+        ("origin", _I),
+        ("known", _I),
+        ("phase", _I),
+        ("top", _F),
+        ("bottom", _F),
+    ]
+)
+
+#: Swings of one side at about one price. One member: no pool yet. `pierced`: first bar beyond it, -1 if there is none.
+POOL = np.dtype(
+    [
+        ("id", _I),
+        ("direction", _I),
+        ("origin", _I),
+        ("opened", _I),
+        ("formed", _I),
+        ("members", _I),
+        ("pierced", _I),
+        ("top", _F),
+        ("bottom", _F),
+        ("anchor", _F),
+        ("tolerance", _F),
     ]
 )
 
@@ -147,7 +185,7 @@ PENDING_BARS: Final = 64
 
 
 class State(NamedTuple):
-    """Arrays of the analysis: n symbols, T timeframes, R bars a ring, Z zones a series. Only kernels write them."""
+    """Arrays of the analysis: n symbols, T timeframes, R bars a ring. Only kernels write them."""
 
     parameters: Records  # PARAMETERS[T]
     clock: npt.NDArray[np.int64]
@@ -160,7 +198,9 @@ class State(NamedTuple):
     values: Records  # VALUES[n, T]
     structure: Records  # STRUCTURE[n, T]
     legs: Records  # LEG[n, T, 2]
-    zones: Records  # ZONE[n, T, Z]
+    zones: Records  # ZONE[n, T, max_zones]
+    blocks: Records  # BLOCK[n, T, max_blocks + 1]
+    pools: Records  # POOL[n, T, max_pools + 1]
 
 
 def _periods(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
@@ -186,6 +226,14 @@ class AnalysisParams:
     """Zones, unbroken swings and the trend are forgotten after this many bars: at most the warm-up, so that a restart
     finds the same ones again."""
     max_zones: int = attrs.field(default=32, validator=_between(1, 256))
+    max_blocks: int = attrs.field(default=16, validator=_between(0, 256))
+    """Order blocks kept of each series; 0: none are looked for."""
+    max_pools: int = attrs.field(default=16, validator=_between(0, 256))
+    """Swings kept of each series as pools or what may become one; 0: none are looked for."""
+    pool_atr: float = attrs.field(default=0.25, validator=_between(0.0, 10.0))
+    """Swings this near to each other, in mean true ranges, are one pool."""
+    sweep_bars: int = attrs.field(default=1, validator=_between(1, 100))
+    """Bars in which price must close back for a sweep, the piercing one included; else the pool is broken."""
     warm_bars: int = attrs.field(default=500, validator=_between(1, 100_000))
     """Bars of every timeframe before events are emitted; 36 periods of Wilder smoothing leave no trace of the start."""
 
@@ -219,6 +267,9 @@ def new_state(n_symbols: int, timeframes_ms: Sequence[int], params: AnalysisPara
             params.min_gap_atr,
             params.max_age_bars,
             params.warm_bars,
+            params.pool_atr,
+            params.sweep_bars,
+            4 * (params.max_zones + params.max_blocks) + params.max_pools + 11,
         )
     state = State(
         parameters=parameters,
@@ -233,6 +284,8 @@ def new_state(n_symbols: int, timeframes_ms: Sequence[int], params: AnalysisPara
         structure=np.zeros((n_symbols, t), STRUCTURE),
         legs=np.zeros((n_symbols, t, 2), LEG),
         zones=np.zeros((n_symbols, t, params.max_zones), ZONE),
+        blocks=np.zeros((n_symbols, t, params.max_blocks + 1), BLOCK),
+        pools=np.zeros((n_symbols, t, params.max_pools + 1), POOL),
     )
     state.clock[NEXT_OPEN] = -1
     state.clock[WATERMARK] = -1
@@ -245,7 +298,8 @@ def new_state(n_symbols: int, timeframes_ms: Sequence[int], params: AnalysisPara
 
 def blank_symbol(state: State, symbol: int) -> None:
     """Forget everything derived from bars of a symbol; its subscription and its open bars stay."""
-    for records in (state.forming, state.accumulators, state.structure, state.legs, state.zones, state.bars):
+    derived = (state.forming, state.accumulators, state.structure, state.legs, state.zones, state.blocks, state.pools)
+    for records in (*derived, state.bars):
         records[symbol] = np.zeros((), records.dtype)
     state.bars[symbol]["open_time"] = -1
     state.values[symbol] = np.zeros((), VALUES)

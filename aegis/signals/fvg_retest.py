@@ -63,6 +63,8 @@ class FvgRetestParams:
             swing_lengths=(self.trigger_swing, self.structure_swing)[: len(self.timeframes())],
             min_gap_atr=self.min_gap_atr,
             max_age_bars=self.max_zone_age_bars,
+            max_blocks=0,
+            max_pools=0,
             warm_bars=warm_bars,
         )
 

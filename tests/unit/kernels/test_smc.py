@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -196,28 +197,17 @@ def test_an_old_swing_is_no_longer_broken() -> None:
     assert structure_of(closes(*LOW_THEN_HIGH, *wait, 108)) == []
 
 
-def test_events_of_one_bar_come_zones_first_then_structure_then_new_gaps() -> None:
-    order = {
-        name: k
-        for k, name in enumerate(
-            [
-                "FVG_TOUCHED",
-                "FVG_MID",
-                "FVG_FILLED",
-                "FVG_INVERTED",
-                "FVG_EXPIRED",
-                "BREAK",
-                "BOS",
-                "CHOCH",
-                "SWING",
-                "SWING_EXTEND",
-                "FVG",
-                "FVG_MERGE",
-            ]
-        )
-    }
-    stage = {name: 0 if k < 5 else 1 if k < 8 else 2 if k < 10 else 3 for name, k in order.items()}
-    events = told(make_bars(11, 2_000))
+def test_events_of_one_bar_come_lives_first_then_structure_then_new_gaps() -> None:
+    stages = (
+        "FVG_TOUCHED FVG_MID FVG_FILLED FVG_INVERTED FVG_EXPIRED",
+        "BLOCK_TOUCHED BLOCK_MITIGATED BLOCK_BREAKER BLOCK_DEAD",
+        "POOL_SWEPT POOL_BROKEN POOL_EXPIRED",
+        "BREAK BOS CHOCH BLOCK",
+        "SWING SWING_EXTEND POOL POOL_JOINED",
+        "FVG FVG_MERGE",
+    )
+    stage = {name: k for k, names in enumerate(stages) for name in names.split()}
+    events = told(make_bars(11, 2_000), attrs.evolve(SHORT, max_blocks=99, max_pools=99))
     assert len(events) > 500
     for (t, kind, _), (u, other, _) in itertools.pairwise(events):
         assert t <= u

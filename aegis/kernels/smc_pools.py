@@ -1,0 +1,117 @@
+"""Liquidity pools: swings at about one price, and how price takes them. Definitions are in `kernels/smc.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aegis.kernels.compile import kernel
+from aegis.kernels.smc_blocks import drop
+from aegis.kernels.smc_events import (
+    POOL,
+    POOL_BROKEN,
+    POOL_EXPIRED,
+    POOL_ID,
+    POOL_JOINED,
+    POOL_SWEPT,
+    Context,
+    emit,
+    identify,
+)
+from aegis.kernels.smc_zones import mean_range
+from aegis.kernels.state import Records
+
+__all__ = ["age_pools", "join_pool"]
+
+
+@kernel(bare=True)
+def _tell(events: Records, n: int, context: Context, kind: int, pool: np.void) -> int:
+    """An event of a pool; a single swing is none, and its end is not told."""
+    if pool["members"] < 2:
+        return n
+    formed = pool["formed"]
+    return emit(
+        events, n, context, kind, pool["direction"], pool["id"], pool["origin"], formed, pool["top"], pool["bottom"]
+    )
+
+
+@kernel(bare=True)
+def _end(pool: np.void, bar: np.void, p: np.void, index: int) -> int:
+    """The kind of event that ends a pool at this bar, 0 if it lives on."""
+    d = pool["direction"]
+    outer, probe = (pool["top"], bar["high"]) if d > 0 else (pool["bottom"], bar["low"])
+    if pool["pierced"] < 0 and d * (probe - outer) > 0.0:
+        pool["pierced"] = index
+    if pool["pierced"] >= 0:
+        if d * (bar["close"] - outer) <= 0.0:
+            return POOL_SWEPT
+        if index - pool["pierced"] + 1 >= p["sweep_bars"]:
+            return POOL_BROKEN
+    return POOL_EXPIRED if index - pool["opened"] >= p["max_age_bars"] else 0
+
+
+@kernel(bare=True)
+def age_pools(
+    structure: np.void, pools: Records, bar: np.void, p: np.void, events: Records, n: int, context: Context
+) -> int:
+    """Sweeps, breaks and the old age of every pool known before this bar."""
+    k = 0
+    while k < structure["pools"]:
+        kind = _end(pools[k], bar, p, context[3])
+        if kind == 0:
+            k += 1
+            continue
+        n = _tell(events, n, context, kind, pools[k])
+        drop(pools, structure["pools"], k)
+        structure["pools"] -= 1
+    return n
+
+
+@kernel(bare=True)
+def _nearest(pools: Records, count: int, level: float, d: int) -> int:
+    """The pool that a swing of this level belongs to, the oldest of equally near ones; -1 if there is none."""
+    best = -1
+    for k in range(count):
+        pool = pools[k]
+        distance = abs(level - pool["anchor"])
+        if pool["direction"] != d or pool["pierced"] >= 0 or distance > pool["tolerance"]:
+            continue
+        if best < 0 or distance < abs(level - pools[best]["anchor"]):
+            best = k
+    return best
+
+
+@kernel(bare=True)
+def join_pool(
+    structure: np.void, leg: np.void, pools: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
+) -> int:
+    """A swing has just been confirmed: it joins a pool, or is the first of one that may form."""
+    index, level, room = ctx[3], leg["level"], len(pools) - 1
+    if room == 0:
+        return n
+    d = structure["last"]
+    k = _nearest(pools, structure["pools"], level, d)
+    if k >= 0:
+        pool = pools[k]
+        pool["members"] += 1
+        pool["formed"] = index
+        pool["top"] = max(pool["top"], level)
+        pool["bottom"] = min(pool["bottom"], level)
+        return _tell(events, n, ctx, POOL if pool["members"] == 2 else POOL_JOINED, pool)
+    if structure["pools"] == room:
+        n = _tell(events, n, ctx, POOL_EXPIRED, pools[0])
+        drop(pools, room, 0)
+        structure["pools"] -= 1
+    pool = pools[structure["pools"]]
+    pool["id"] = identify(leg["index"], POOL_ID, d)
+    pool["direction"] = d
+    pool["origin"] = leg["index"]
+    pool["opened"] = index
+    pool["formed"] = index
+    pool["members"] = 1
+    pool["pierced"] = -1
+    pool["top"] = level
+    pool["bottom"] = level
+    pool["anchor"] = level
+    pool["tolerance"] = p["pool_atr"] * mean_range(ring, index, p["atr_period"])
+    structure["pools"] += 1
+    return n
