@@ -7,7 +7,6 @@ from typing import Any
 from aegis.exchange.api import Call, Params, Route
 from aegis.exchange.errors import Refusal
 from aegis.exchange.history import INTERVALS
-from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE
 from aegis.exchange.listing import Listing, decimal_text, exchange_info
 
 __all__ = ["ROUTES"]
@@ -23,12 +22,13 @@ def read_time(call: Call) -> dict[str, Any]:
 
 def read_exchange_info(call: Call) -> dict[str, Any]:
     """GET /fapi/v1/exchangeInfo."""
+    limits = call.core.limits
     return exchange_info(
         call.core.state.listings,
         call.now_ms,
-        call.core.limits.weight_limit,
-        orders_minute=ORDERS_MINUTE,
-        orders_10s=ORDERS_10S,
+        limits.weight_limit,
+        orders_minute=limits.orders_minute,
+        orders_10s=limits.orders_10s,
     )
 
 

@@ -14,7 +14,6 @@ from aegis.exchange.api import Params, Route, Security
 from aegis.exchange.api_dispatch import ROUTES, Dispatcher
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
-from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE
 
 __all__ = ["METHODS", "WsApi", "WsCall"]
 
@@ -176,8 +175,8 @@ class WsApi:
         if account is not None:
             ten, minute = limits.orders_used(account.id, now_ms)
             for interval, number, limit, count in (
-                ("SECOND", 10, ORDERS_10S, ten),
-                ("MINUTE", 1, ORDERS_MINUTE, minute),
+                ("SECOND", 10, limits.orders_10s, ten),
+                ("MINUTE", 1, limits.orders_minute, minute),
             ):
                 row = {"interval": interval, "intervalNum": number, "limit": limit, "count": count}
                 rows.append({"rateLimitType": "ORDERS", **row})

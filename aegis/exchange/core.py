@@ -36,7 +36,7 @@ class Core:
         ledger: Ledger,
         draws: LatencyStream,
         seed: int,
-        weight_limit: int,
+        limits: RateLimits,
     ) -> None:
         self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws)
         self.history = history
@@ -44,7 +44,7 @@ class Core:
         self.matching = Matching(self.state, self.conditional.position_changed)
         self.upkeep = Upkeep(self.state, self.matching)
         self.keys = ListenKeys(seed)
-        self.limits = RateLimits(weight_limit)
+        self.limits = limits
         self._keys_checked_ms = 0
 
     def touched(self, symbol: int) -> None:

@@ -35,8 +35,12 @@ class _Window:
 class RateLimits:
     """Counts and refuses; each count is in the answer's headers."""
 
-    def __init__(self, weight_limit: int) -> None:
+    def __init__(
+        self, weight_limit: int, *, orders_10s: int = ORDERS_10S, orders_minute: int = ORDERS_MINUTE
+    ) -> None:
         self.weight_limit = weight_limit
+        self.orders_10s = orders_10s
+        self.orders_minute = orders_minute
         self._weights: dict[str, _Window] = {}
         self._banned_until_ms: dict[str, int] = {}
         self._orders: dict[tuple[str, int], _Window] = {}
@@ -65,7 +69,8 @@ class RateLimits:
     def spend_order(self, account: str, now_ms: int) -> None:
         """Raises Refusal -1015 when the account sent too many orders."""
         counts = self.orders_used(account, now_ms)
-        for used, limit, words in zip(counts, (ORDERS_10S, ORDERS_MINUTE), ("10 SECOND", "MINUTE"), strict=True):
+        limits = (self.orders_10s, self.orders_minute)
+        for used, limit, words in zip(counts, limits, ("10 SECOND", "MINUTE"), strict=True):
             if used >= limit:
                 raise Refusal(-1015, limit, words)
         for length in (_TEN_SECONDS_MS, _MINUTE_MS):

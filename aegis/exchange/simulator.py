@@ -16,6 +16,7 @@ from aegis.exchange.core import Core
 from aegis.exchange.history import History
 from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
+from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE, RateLimits
 from aegis.exchange.listing import Listing
 from aegis.exchange.security import AccountSetup, KeyRing
 from aegis.exchange.snapshot import load, save
@@ -51,6 +52,8 @@ class Simulator:
         ledger: Ledger | None = None,
         seed: int = 0,
         weight_limit: int = 2400,
+        orders_10s: int = ORDERS_10S,
+        orders_minute: int = ORDERS_MINUTE,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -63,7 +66,7 @@ class Simulator:
             ledger=Ledger() if ledger is None else ledger,
             draws=self._latency,
             seed=seed,
-            weight_limit=weight_limit,
+            limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)
