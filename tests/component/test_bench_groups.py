@@ -28,6 +28,7 @@ from aegis.research.bench.table import Bench, Effort, Row, Verdict
 from aegis.research.generated import write_generated
 from aegis.research.replay import ReplayOptions
 from aegis.runtime.clock import SystemClock
+from tests.peers.plan import PLANS
 
 TINY = Bench(effort=Effort(repeats=1, scale=0.001))
 
@@ -116,6 +117,7 @@ def test_wire_applies_what_comes_plain_in_a_burst_and_over_tls(monkeypatch: pyte
     applied = [row for row in rows.values() if "applied" in row.detail]
     assert len(applied) == 3
     assert [row.invalid for row in applied] == [""] * 3
+    assert {plan.row for plan in PLANS if plan.unit == "us/tick"} <= set(rows)
     assert all(row.figure for row in rows.values())
 
 
@@ -221,6 +223,7 @@ def test_replay_measures_kernels_and_the_whole_engine(monkeypatch: pytest.Monkey
     monkeypatch.setattr(replay, "_SYMBOLS", 10)
     rows = named(replay.measure(TINY))
     assert len(rows) == 3
+    assert {plan.row for plan in PLANS if plan.unit == "frames/s"} <= set(rows)
     for name in ("replay, full engine on a recording", "replay, full engine on 300 generated symbols"):
         assert rows[name].figure
         assert rows[name].detail["frames"]
