@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 
+from aegis.core.errors import VenueUnavailable
 from aegis.core.values import Side
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
@@ -23,7 +24,7 @@ TINY = Bench(effort=Effort(repeats=1, scale=0.001))
 
 
 @asynccontextmanager
-async def near_exchange(command: Sequence[str]) -> AsyncIterator[SimpleNamespace]:
+async def near_exchange(command: Sequence[str], **_: float) -> AsyncIterator[SimpleNamespace]:
     settings = ExchangeSettings.from_json(command[-1])
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(serve_exchange, settings)
@@ -38,7 +39,7 @@ def _near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "_SYMBOLS", 12)
     monkeypatch.setattr(exchange, "_TRADED", 6)
     monkeypatch.setattr(exchange_orders, "_TRADED", 6)
-    monkeypatch.setattr(exchange, "_OFFERED", 5_000)
+    monkeypatch.setattr(exchange, "_OFFERED", (5_000,))
     monkeypatch.setattr(exchange, "SETTLE_S", 0.1)
 
 
@@ -48,6 +49,25 @@ def test_every_row_of_the_exchange_is_measured() -> None:
     assert all(row.figure for row in rows.values())
     assert rows["exchange, market data to 4 subscribers"].detail["frames a CPU second of the exchange"]
     assert rows["exchange, order core in memory"].verdict is not Verdict.INVALID
+
+
+def test_a_market_that_the_exchange_cannot_carry_is_offered_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    async def market(_: Bench, offered: int) -> tuple[list[float], list[float]]:
+        asked.append(offered)
+        if offered > 1_000:
+            raise VenueUnavailable("not ready")
+        return [4.0], [8.0]
+
+    monkeypatch.setattr(exchange, "_market", market)
+    monkeypatch.setattr(exchange, "_OFFERED", (3_000, 2_000, 1_000))
+    row = exchange._market_row(TINY)
+    assert asked == [3_000, 2_000, 1_000]
+    assert row.figure == 4.0
+    assert "1,000 events/s" in row.note
+    monkeypatch.setattr(exchange, "_OFFERED", (3_000,))
+    assert exchange._market_row(TINY).invalid == "not ready"
 
 
 def test_the_order_core_rests_matches_and_cancels() -> None:
