@@ -63,6 +63,8 @@ _BATCH = 1024
 _PACE_S = 0.001
 _MARK_NS = 1_000_000_000
 _MOST_SYMBOLS = 1000
+#: A quarter of a second of a million ticks: a reader that stalls for less is late, and not cut off.
+_BACKLOG_BYTES = 64 << 20
 _EXIT_USAGE, _EXIT_UNAVAILABLE = 2, 69
 
 
@@ -194,7 +196,7 @@ async def serve_firehose(
     context = _context(settings.certificate)
     start_ns = SystemClock().wall_ns()
     listings = synthetic_listings(settings.symbols, settings.seed, start_ns // 1_000_000)[: settings.symbols]
-    limits = SocketLimits()
+    limits = SocketLimits(backlog_bytes=_BACKLOG_BYTES)
 
     async def handle(stream: trio.SocketStream) -> None:
         tls = TlsStream(stream, context) if context is not None else None

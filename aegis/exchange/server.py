@@ -156,6 +156,8 @@ def _simulator(
         ledger=ledger,
         seed=settings.seed,
         weight_limit=settings.weight_limit,
+        orders_10s=settings.orders_10s,
+        orders_minute=settings.orders_minute,
     )  # fmt: skip
 
 

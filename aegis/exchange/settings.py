@@ -56,6 +56,8 @@ class ExchangeSettings:
     latency_median_ms: float = attrs.field(default=30.0, validator=_between(0.0, 10_000.0))
     latency_p99_ms: float = attrs.field(default=150.0, validator=_between(0.0, 60_000.0))
     weight_limit: int = attrs.field(default=2_400, validator=_between(1, 1_000_000_000))
+    orders_10s: int = attrs.field(default=300, validator=_between(1, 1_000_000_000))
+    orders_minute: int = attrs.field(default=1_200, validator=_between(1, 1_000_000_000))
     taker_fee: Decimal = attrs.field(default=Decimal("0.0005"), validator=_between(Decimal(0), Decimal("0.1")))
     maker_fee: Decimal = attrs.field(default=Decimal("0.0002"), validator=_between(Decimal("-0.1"), Decimal("0.1")))
     wallet: Decimal = attrs.field(default=Decimal(10_000), validator=_between(Decimal(0), Decimal(10) ** 12))

@@ -57,7 +57,7 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say, witness: W
     trio.run(_warm, say)
     settle_garbage()
     clock = SystemClock()
-    begin_ns = clock.monotonic_ns()
+    begin_ns, begin_cpu_ns = clock.monotonic_ns(), clock.cpu_ns()
     with tempfile.TemporaryDirectory(prefix="aegis-replay-") as scratch:
         journal = Path(scratch) / "replay.journal"
         if any(path.is_dir() for path in paths):
@@ -66,7 +66,8 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say, witness: W
             summary = replay_inputs(paths[0], journal, say=say, witness=witness)
         else:
             summary = _replay_frames(paths, options, journal, say, witness)
-        speed = _speed(summary, (clock.monotonic_ns() - begin_ns) / 1e9)
+        spent_ns, spent_cpu_ns = clock.monotonic_ns() - begin_ns, clock.cpu_ns() - begin_cpu_ns
+        speed = _speed(summary, spent_ns / 1e9, spent_cpu_ns / 1e9)
         if witness is not None:
             witness.end(journal)
         sections = {**summary.sections, "speed": speed, "digest": {"sha256": journal_format.digest(journal)}}
@@ -78,9 +79,9 @@ def replay(files: Sequence[str], options: ReplayOptions, *, say: Say, witness: W
     return attrs.evolve(summary, sections=sections, differences=differences)
 
 
-def _speed(summary: Summary, seconds: float) -> dict[str, float]:
+def _speed(summary: Summary, seconds: float, cpu_seconds: float) -> dict[str, float]:
     """How long the data took once the kernels were there, beside how long it is."""
-    speed = {"seconds": round(seconds, 3)}
+    speed = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
     data_seconds = summary.sections["run"].get("data_seconds")
     return speed if data_seconds is None else {**speed, "times_real_time": round(data_seconds / seconds, 1)}
 

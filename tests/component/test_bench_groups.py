@@ -1,30 +1,70 @@
-"""Every group of the bench at a tiny size, with the real processes and sockets: what is measured, never how fast."""
+"""Every group of the bench at a tiny size, over real sockets: what is measured, never how fast.
+
+What feeds is a process only where a test is about that: starting one takes longer than all that is looked at here.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from click.testing import CliRunner
 
-from aegis.kernels.market import AGG_TRADE, counts, new_table
-from aegis.kernels.wire import NEED_MORE
-from aegis.research.bench import analysis, encoder, firehose, lanes, made_recording, memory, replay, stage, start, wire
-from aegis.research.bench.firehose import Tally, open_source
+from aegis import cli
+from aegis import config as configs
+from aegis.exchange.firehose import FirehoseSettings, serve_firehose
+from aegis.exchange.listing import synthetic_listings
+from aegis.research import replay as replays
+from aegis.research.bench import analysis, encoder, firehose, lanes, memory, replay, stage, start, wire
+from aegis.research.bench.firehose import Source, Tally, open_source
 from aegis.research.bench.process import Unmeasured, start_engine
 from aegis.research.bench.table import Bench, Effort, Row, Verdict
-from aegis.venue.inbox import Inbox
+from aegis.research.generated import write_generated
+from aegis.research.replay import ReplayOptions
+from aegis.runtime.clock import SystemClock
+from tests.peers.plan import PLANS
 
 TINY = Bench(effort=Effort(repeats=1, scale=0.001))
 
 
 @pytest.fixture(autouse=True)
-def _other_tests_collect_garbage_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_for_the_whole_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests compile kernels after these, and collect garbage as usual."""
+
+    async def warm(progress: Any) -> None:
+        return None
+
     monkeypatch.setattr(stage, "settle_garbage", lambda: None)
+    monkeypatch.setattr(replays, "settle_garbage", lambda: None)
+    monkeypatch.setattr(replays, "warm", warm)
+
+
+class Near:
+    """What is asked of a process that is none."""
+
+    def poll(self) -> None:
+        return None
+
+
+@asynccontextmanager
+async def near_source(*arguments: str, symbols: int, rate: float | None = None) -> AsyncIterator[Source]:
+    """`open_source` within this process; of the arguments it knows those of TLS."""
+    told = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    settings = FirehoseSettings(
+        symbols=symbols, rate=rate or 20_000.0, certificate=Path(told["--tls"]) if "--tls" in told else None,
+        record_frames=int(told.get("--record-frames", 0)),
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        ready = await nursery.start(serve_firehose, settings)
+        listings = synthetic_listings(symbols, settings.seed, SystemClock().wall_ns() // 1_000_000)[:symbols]
+        yield Source(url=ready.url, listings=tuple(listings), process=Near())  # type: ignore[arg-type]
+        nursery.cancel_scope.cancel()
 
 
 def named(rows: Iterator[Row]) -> dict[str, Row]:
@@ -57,6 +97,8 @@ def test_analysis_closes_bars_and_carries_a_feed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(analysis, "_SYMBOLS", 12)
     monkeypatch.setattr(analysis, "_SETTLE_S", 0.1)
     monkeypatch.setattr(analysis, "_FULL_RATE", 2_000)
+    monkeypatch.setattr(analysis, "_CALM_RATE", 2_000)
+    monkeypatch.setattr(analysis, "open_source", near_source)
     rows = named(analysis.measure(TINY))
     assert len(rows) == 4
     assert rows["loop lateness p99 while 300 bars close"].detail["closings"]
@@ -69,15 +111,18 @@ def test_wire_applies_what_comes_plain_in_a_burst_and_over_tls(monkeypatch: pyte
     monkeypatch.setattr(wire, "_RECORDS", {10: 600_000})
     monkeypatch.setattr(wire, "encoder_rows", lambda bench: iter(()))
     monkeypatch.setattr(firehose, "_SETTLE_S", 0.1)
+    monkeypatch.setattr(wire, "_BURST_RATE", 20_000)
+    monkeypatch.setattr(wire, "open_source", near_source)
     rows = named(wire.measure(TINY))
     applied = [row for row in rows.values() if "applied" in row.detail]
     assert len(applied) == 3
     assert [row.invalid for row in applied] == [""] * 3
+    assert {plan.row for plan in PLANS if plan.unit == "us/tick"} <= set(rows)
     assert all(row.figure for row in rows.values())
 
 
 def test_the_encoders_rows_are_of_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder, "_SETTLE_S", 0.1)
+    monkeypatch.setattr(encoder, "SETTLE_S", 0.1)
     rows = named(wire.encoder_rows(TINY))
     assert {row.group for row in rows.values()} == {"wire"}
     assert all(row.figure for row in rows.values())
@@ -166,43 +211,37 @@ def test_an_engine_that_says_something_else_is_not_waited_for_for_ever(tmp_path:
 
 
 # -- replay ------------------------------------------------------------------------------------------------------------
-@pytest.mark.slow
+def near_replay(arguments: Sequence[str]) -> Any:
+    done = CliRunner().invoke(cli.cli, ["replay", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 def test_replay_measures_kernels_and_the_whole_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_RATE", 5_000)
-    rows = named(replay.measure(attrs.evolve(TINY, effort=Effort(repeats=1, scale=0.01))))
+    monkeypatch.setattr(replay, "_replay", near_replay)
+    monkeypatch.setattr(replay, "_RATE", 500)
+    monkeypatch.setattr(replay, "_SYMBOLS", 10)
+    rows = named(replay.measure(TINY))
     assert len(rows) == 3
-    for name in ("full engine on a recording", "full engine on 300 symbols"):
-        assert rows[name].detail["lines"]
+    assert {plan.row for plan in PLANS if plan.unit == "frames/s"} <= set(rows)
+    for name in ("replay, full engine on a recording", "replay, full engine on 300 generated symbols"):
+        assert rows[name].figure
+        assert rows[name].detail["frames"]
         assert float(rows[name].detail["bars"]) > 0
+    assert rows["replay, full engine on 300 generated symbols"].detail["frames"] == 1_002
 
 
-def test_a_replay_that_fails_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Unmeasured, match=r"a replay ended with 78: aegis: .*no such file"):
-        replay._replay(tmp_path / "nosuch")
+def test_a_minute_of_generated_symbols_brings_signals_and_fills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_generated(tmp_path / "few", symbols=10, seconds=replay._MANY_SECONDS, rate=1_000)
+    (tmp_path / "many.toml").write_text(configs.dump(replay._many_config()), encoding="utf-8")
+    told = replays.replay([str(path)], ReplayOptions(config_name=str(tmp_path / "many.toml")), say=lambda _: None)
+    assert told.sections["signals"]["signals"] > 0
+    assert told.sections["trades"]["entries_filled"] > 0
+    assert not told.differences
 
 
-def test_a_made_recording_holds_what_the_market_published(tmp_path: Path) -> None:
-    path = tmp_path / "made"
-    lines = made_recording.write_recording(path, 3, 500.0, 2.0)
-    read = [line.split(b" ", 1) for line in path.read_bytes().splitlines()]
-    assert len(read) == lines > 500
-    assert [int(stamp) for stamp, _ in read] == sorted(int(stamp) for stamp, _ in read)
-    events: list[Any] = [json.loads(payload)["data"] for _, payload in read]
-    kinds = {event["e"] if isinstance(event, dict) else event[0]["e"] for event in events}
-    assert kinds == {"bookTicker", "aggTrade", "markPriceUpdate"}
-    again = tmp_path / "again"
-    made_recording.write_recording(again, 3, 500.0, 2.0)
-    assert again.read_bytes() == path.read_bytes()
-
-
-def test_the_frames_of_a_made_market_are_all_applied() -> None:
-    listings = made_recording.synthetic_listings(3, 1, made_recording.START_NS // 10**6)[:3]
-    table = new_table([one.symbol for one in listings], [one.qty_decimals for one in listings], 60_000, AGG_TRADE)
-    inbox, frames = Inbox(), 0
-    for now_ns, data, _ in made_recording.market_frames(3, 500.0, 1.0, volatility=1.0):
-        frames += len(list(made_recording.frames_of(data)))
-        inbox.extend(data)
-        assert inbox.scan(table, now_ns) == NEED_MORE
-    seen = counts(table)
-    assert (seen["frames"], seen["stale_quotes"], seen["missed_ids"], seen["malformed"]) == (frames, 0, 0, 0)
-    assert seen["quotes"] + seen["agg_trades"] > 300
+def test_a_replay_that_fails_is_told() -> None:
+    with pytest.raises(Unmeasured, match=r"a replay ended with 78: aegis: .*nosuch"):
+        replay._replay(("/nowhere/nosuch",))

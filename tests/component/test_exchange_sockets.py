@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from aegis.core.errors import VenueUnavailable
@@ -167,6 +168,13 @@ async def test_client_that_never_reads_is_cut_and_memory_stays_bounded() -> None
         assert connection.overflowed
         await until(lambda: not hub.sessions["a@trade"])
         await lazy.aclose()
+
+
+async def test_waiting_for_an_empty_backlog_lets_others_run() -> None:
+    """A sender that waits between its batches must hear that its client has gone, also while nothing is queued."""
+    ours, _theirs = trio.testing.memory_stream_pair()
+    with trio.testing.assert_checkpoints():
+        await Connection(ours, SocketLimits()).drained()
 
 
 async def test_one_pass_of_pushes_leaves_in_one_piece() -> None:

@@ -5,4 +5,4 @@ from __future__ import annotations
 __all__ = ["GROUPS"]
 
 #: Groups, in the order in which `all` measures them; each is a module of this package with `measure(bench)`.
-GROUPS = ("start", "wire", "latency", "lanes", "analysis", "memory", "replay", "signals")
+GROUPS = ("start", "wire", "latency", "lanes", "analysis", "exchange", "memory", "replay", "signals")

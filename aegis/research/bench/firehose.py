@@ -15,7 +15,7 @@ from aegis.engine.machine import Machine
 from aegis.exchange.firehose import FirehoseReady, firehose_command, read_ready
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.kernels.market import counts
-from aegis.research.bench.process import Unmeasured
+from aegis.research.bench.process import Unmeasured, cpu_s
 from aegis.runtime.clock import SystemClock
 
 __all__ = ["Source", "Tally", "mixed_shard", "open_source", "quotes_shard"]
@@ -64,6 +64,10 @@ class Source:
         """Raises Unmeasured where it has ended."""
         if self.process.poll() is not None:
             raise Unmeasured(f"the feeding process ended with {self.process.returncode}")
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used. Raises Unmeasured."""
+        return cpu_s(self.process.pid)
 
     async def flowing(self, machine: Machine) -> None:
         """Wait until ticks are applied, and a moment more. Raises Unmeasured where none comes."""

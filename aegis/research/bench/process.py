@@ -17,7 +17,7 @@ import trio
 
 from aegis.core.errors import AegisError
 
-__all__ = ["EngineProcess", "Unmeasured", "start_engine"]
+__all__ = ["EngineProcess", "Unmeasured", "cpu_s", "start_engine"]
 
 _LINES_KEPT = 1_000
 _CHUNK = 1 << 16
@@ -27,6 +27,15 @@ _POLL_S = 0.01
 
 class Unmeasured(AegisError):
     """What was to be measured did not come about; the text says why."""
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far. Raises Unmeasured once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError as error:
+        raise Unmeasured(f"processor time of process {pid} cannot be read: {error}") from None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @attrs.define(eq=False)

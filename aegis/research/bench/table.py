@@ -83,6 +83,8 @@ class Row:
         if self.target is None or self.figure is None:
             return None
         good, bad = (self.figure, self.target) if self.better == "more" else (self.target, self.figure)
+        if good == bad:  # both may be 0
+            return 1.0
         return good / bad if bad > 0 else math.inf
 
     @property

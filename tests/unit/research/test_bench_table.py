@@ -59,7 +59,7 @@ def test_a_ratio_of_one_or_more_is_a_target_met(target: float, figure: float) ->
 def test_a_target_of_nothing_is_met_by_nothing_alone() -> None:
     assert row(target=0.0, figure=0.0, better="less").verdict is Verdict.MET
     assert row(target=0.0, figure=1.0, better="less").verdict is Verdict.MISSED
-    assert row(target=0.0, figure=0.0, better="less").ratio == math.inf
+    assert row(target=0.0, figure=0.0, better="less").ratio == 1.0
 
 
 def test_an_invalid_row_says_so_however_good_its_figure_is() -> None:
