@@ -12,6 +12,7 @@ import trio
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import MONEY, Fees
+from aegis.exchange.booking import ExpiryReason
 from aegis.exchange.books import Books
 from aegis.exchange.core import Core
 from aegis.exchange.history import History
@@ -19,7 +20,7 @@ from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import RateLimits
 from aegis.exchange.listing import Listing, synthetic_listings
-from aegis.exchange.matching import ExpiryReason, NewOrder
+from aegis.exchange.matching import NewOrder
 from aegis.exchange.orders import Order
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.settings import ExchangeSettings, SocketLimits

@@ -18,6 +18,7 @@ import attrs
 
 from aegis import config as configs
 from aegis.config import BarsConfig
+from aegis.config_strategy import FvgRetestConfig
 from aegis.research.bench.process import Unmeasured
 from aegis.research.bench.table import Bench, Row, median_row
 from aegis.research.fold import Folder
@@ -88,7 +89,7 @@ def _many(bench: Bench, scratch: Path) -> Row:
 def _many_config() -> configs.Config:
     """As shipped for the simulator, with structure that a minute of data is long enough for."""
     config = configs.load("sim")
-    strategy = attrs.evolve(config.strategy, trigger_swing=2, structure_swing=2, min_gap_atr=0.1)
+    strategy = FvgRetestConfig(trigger_swing=2, structure_swing=2, min_gap_atr=0.1)
     return attrs.evolve(config, bars=BarsConfig(base="1s", structure="2s"), strategy=strategy)
 
 
