@@ -89,7 +89,8 @@ def _many(bench: Bench, scratch: Path) -> Row:
 def _many_config() -> configs.Config:
     """As shipped for the simulator, with structure that a minute of data is long enough for."""
     config = configs.load("sim")
-    strategy = FvgRetestConfig(trigger_swing=2, structure_swing=2, min_gap_atr=0.1)
+    assert isinstance(config.strategy, FvgRetestConfig)
+    strategy = attrs.evolve(config.strategy, trigger_swing=2, structure_swing=2, min_gap_atr=0.1)
     return attrs.evolve(config, bars=BarsConfig(base="1s", structure="2s"), strategy=strategy)
 
 
