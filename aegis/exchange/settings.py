@@ -12,7 +12,10 @@ import msgspec
 
 from aegis.core.errors import ConfigError
 
-__all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits"]
+__all__ = ["LEDGER_FILE", "ExchangeAddresses", "ExchangeSettings", "SocketLimits"]
+
+#: In the state directory.
+LEDGER_FILE = "ledger.jsonl"
 
 
 def _between(low: float | Decimal, high: float | Decimal) -> Any:
