@@ -50,7 +50,12 @@ KERNEL_TESTS = (
 )
 #: As many processes as cores, each taking what the other has not begun.
 PARALLEL = ("-n", "auto", "--dist", "worksteal")
-WARM = ("python", "-c", "import trio; from aegis.runtime.warm import warm; trio.run(warm, print)")
+#: Compiles what the engine, the exchange and a replay need, once, before several processes would.
+WARM = (
+    "python", "-c",
+    "import trio, aegis.exchange.server, aegis.research.replay, aegis.trading; from aegis.runtime.warm import warm; "
+    "trio.run(warm, print)",
+)  # fmt: skip
 #: What looks for rare failures, and how long it looks when asked by name.
 FAULT_TESTS = ("tests/property", "tests/system/test_kill_and_resume.py")
 THOROUGH = {"AEGIS_TEST_EXAMPLES": "1000", "AEGIS_TEST_KILLS": "20"}

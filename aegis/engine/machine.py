@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -35,7 +36,6 @@ from aegis.engine.inputs import (
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import HIT
-from aegis.kernels.lines import DONE, HITS_FULL, ROWS_FULL, SLOW, Chunk, apply_lines
 from aegis.kernels.market import Table
 from aegis.kernels.seeding import SeedCode, SeedResult
 from aegis.kernels.state import Records
@@ -43,6 +43,9 @@ from aegis.venue import market_events as events
 from aegis.venue import strict
 from aegis.venue.decode import decode_user_event
 from aegis.venue.inbox import Inbox, Message, Text
+
+if TYPE_CHECKING:
+    from aegis.kernels.lines import Chunk
 
 __all__ = ["Machine"]
 
@@ -153,6 +156,14 @@ class Machine:
         Returns:
             The first line that was not taken.
         """
+        from aegis.kernels.lines import (  # a live engine compiles none of it
+            DONE,
+            HITS_FULL,
+            ROWS_FULL,
+            SLOW,
+            apply_lines,
+        )
+
         channel = self.channels[number]
         lines = chunk.lines if most is None else chunk.lines[: start + most]
         while start < len(lines):

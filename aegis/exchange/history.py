@@ -73,9 +73,12 @@ class _Ring:
         size = self.bars.shape[1]
         count = min(past.shape[1], size - 1)
         if count > 0:
-            numbers = np.arange(self.oldest - count, self.oldest)
-            self.bars[:, numbers % size] = past[:, -count:]
             self.oldest -= count
+            place = self.oldest % size
+            before_end = min(count, size - place)
+            kept = past[:, -count:]
+            self.bars[:, place : place + before_end] = kept[:, :before_end]
+            self.bars[:, : count - before_end] = kept[:, before_end:]
 
     def latest(self, now_ms: int, count: int) -> tuple[int, npt.NDArray[np.void]]:
         """(number of the first, [symbol, bar]) of the newest `count` bars since the start, in progress included."""

@@ -17,7 +17,6 @@ import trio
 from aegis.core.errors import ConfigError, VenueUnavailable
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
-from aegis.kernels.compile import REGISTRY
 from aegis.runtime import garbage
 from aegis.runtime.warm import WarmProgress, warm
 
@@ -56,7 +55,7 @@ async def _serve(settings: ExchangeSettings) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop_on_signal, signals, nursery.cancel_scope)
             nursery.start_soon(stop_on_end_of_input, nursery.cancel_scope)
-            await warm(_tell, list(REGISTRY))
+            await warm(_tell)
             addresses = await nursery.start(serve_exchange, settings)
             garbage.settle()
             announce(addresses.to_json() + b"\n", nursery.cancel_scope)

@@ -29,7 +29,7 @@ from aegis.exchange.market_server import MarketHub
 from aegis.exchange.private_server import PrivateHub
 from aegis.exchange.rest_server import RestGateway, serve_rest
 from aegis.exchange.session import Hub, Session
-from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings
+from aegis.exchange.settings import LEDGER_FILE, ExchangeAddresses, ExchangeSettings
 from aegis.exchange.simulator import AccountSetup, Fees, Latency, Simulator
 from aegis.exchange.socket_server import bind_listener, serve_sockets
 from aegis.exchange.state_dir import alone_in
@@ -43,7 +43,6 @@ __all__ = ["ACCOUNT", "STATE_FILE", "Exchange", "serve_exchange"]
 #: Id of the one account.
 ACCOUNT = "main"
 STATE_FILE = "exchange.npz"
-LEDGER_FILE = "ledger.jsonl"
 #: Member of the state file that holds everything that is no array, as JSON.
 _JSON = "exchange.json"
 _NS_PER_MS = 1_000_000

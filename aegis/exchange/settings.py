@@ -13,7 +13,10 @@ import msgspec
 from aegis.config import Config
 from aegis.core.errors import ConfigError
 
-__all__ = ["ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]
+__all__ = ["LEDGER_FILE", "ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]
+
+#: In the state directory.
+LEDGER_FILE = "ledger.jsonl"
 
 
 def _between(low: float | Decimal, high: float | Decimal) -> Any:

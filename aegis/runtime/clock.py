@@ -13,10 +13,12 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
-import trio.testing
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 __all__ = [
     "Clock",
@@ -82,8 +84,12 @@ class VirtualClock:
         trio_clock: the clock that Trio runs on; tests pass their `autojump_clock`.
     """
 
-    def __init__(self, epoch_ns: int, trio_clock: trio.testing.MockClock | None = None) -> None:
-        self.trio_clock = trio_clock if trio_clock is not None else trio.testing.MockClock(autojump_threshold=0)
+    def __init__(self, epoch_ns: int, trio_clock: MockClock | None = None) -> None:
+        if trio_clock is None:
+            from trio.testing import MockClock  # which imports pytest where that is installed, and no run needs it
+
+            trio_clock = MockClock(autojump_threshold=0)
+        self.trio_clock = trio_clock
         self.epoch_ns = epoch_ns
         self.offset_ns = 0
 

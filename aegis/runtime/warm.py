@@ -6,8 +6,6 @@ its example did not name raises TypeError at that call instead of compiling sile
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +15,9 @@ import attrs
 import numba
 import trio
 
-import aegis.kernels
 from aegis.kernels.compile import REGISTRY
 
-__all__ = ["WarmProgress", "load_kernels", "warm"]
+__all__ = ["WarmProgress", "warm"]
 
 
 @attrs.frozen(kw_only=True)
@@ -32,12 +29,6 @@ class WarmProgress:
     name: str
     seconds: float
     cached: bool
-
-
-def load_kernels() -> None:
-    """Import every kernel module, so that the registry is whole whoever asks."""
-    for module in pkgutil.iter_modules(aegis.kernels.__path__):
-        importlib.import_module(f"aegis.kernels.{module.name}")
 
 
 def _compile(dispatcher: Any, example: Callable[[], tuple[Any, ...]]) -> bool:
@@ -65,12 +56,11 @@ async def warm(
 ) -> int:
     """Compile the registry in a worker thread, so that the loop stays alive; returns the number of kernels.
 
+    Without a `registry` these are the kernels of the modules that this process has imported: engine, exchange and
+    replay need different ones, and on a first start engine and exchange compile theirs side by side.
     Nothing to do where numba is disabled. Cancellation: the kernel being compiled ends in its thread.
     """
-    if registry is None:
-        load_kernels()
-        registry = REGISTRY
-    kernels = [entry for entry in registry if hasattr(entry[0], "disable_compile")]
+    kernels = [entry for entry in (REGISTRY if registry is None else registry) if hasattr(entry[0], "disable_compile")]
     for done, (dispatcher, example) in enumerate(kernels, start=1):
         begin = trio.current_time()
         dispatcher.disable_compile(False)  # it may have been warmed before in this process

@@ -12,8 +12,7 @@ from typing import Any
 import trio
 
 from aegis.exchange.ledger_view import LedgerView, parse_entries, read_ledger
-from aegis.exchange.server import LEDGER_FILE
-from aegis.exchange.settings import ExchangeAddresses
+from aegis.exchange.settings import LEDGER_FILE, ExchangeAddresses
 from aegis.exchange.spawn import exchange_command, spawn_exchange
 
 EXCHANGE = ("--symbols", "30", "--volatility", "8", "--rate", "2000")

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +12,11 @@ import numba
 import numpy as np
 import pytest
 
+import aegis.kernels
 from aegis.kernels.compile import REGISTRY
 from aegis.runtime.garbage import GarbageWatch, settle
 from aegis.runtime.metrics import Metrics
-from aegis.runtime.warm import WarmProgress, load_kernels, warm
+from aegis.runtime.warm import WarmProgress, warm
 
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="numba is off")
 
@@ -33,6 +38,22 @@ async def test_kernels_are_compiled_with_progress_and_then_closed() -> None:
         dispatchers[0](np.ones(2, dtype=np.int8))
 
 
+@pytest.mark.parametrize(
+    ("role", "foreign"),
+    [
+        ("aegis.trading", {"encode", "books", "synthetic", "past", "fold", "lines", "recorded"}),
+        ("aegis.exchange.process", {"wire", "analysis", "seeding", "smc", "lines", "recorded"}),
+    ],
+)
+def test_engine_and_exchange_do_not_compile_for_each_other(role: str, foreign: set[str]) -> None:
+    """Each process compiles the kernels of the modules that it imports: on a first start that is most of the time."""
+    source = f"import sys, {role}; print(*(m for m in sys.modules if m.startswith('aegis.kernels.')))"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    loaded = {module.rpartition(".")[2] for module in done.stdout.split()}
+    assert "compile" in loaded
+    assert loaded & foreign == set()
+
+
 async def test_without_the_compiler_there_is_nothing_to_do() -> None:
     seen: list[WarmProgress] = []
     assert await warm(seen.append, [(twice, lambda: (1,))]) == 0
@@ -41,7 +62,8 @@ async def test_without_the_compiler_there_is_nothing_to_do() -> None:
 
 def test_the_registry_is_whole_and_no_kernel_is_parallel() -> None:
     """numba's default threading layer aborts the process when two threads enter parallel kernels."""
-    load_kernels()
+    for module in pkgutil.iter_modules(aegis.kernels.__path__):
+        importlib.import_module(f"aegis.kernels.{module.name}")
     for dispatcher, example in REGISTRY:
         assert isinstance(example(), tuple)
         if not numba.config.DISABLE_JIT:
@@ -51,7 +73,6 @@ def test_the_registry_is_whole_and_no_kernel_is_parallel() -> None:
 
 
 def test_compiled_code_is_cached_outside_the_package() -> None:
-    load_kernels()
     assert "aegis" in Path(numba.config.CACHE_DIR).parts
 
 
