@@ -35,7 +35,7 @@ from aegis.research.tap import RecordingTap, Start
 from aegis.run_state import RunOptions, RunState
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
-from aegis.runtime.garbage import GarbageWatch
+from aegis.runtime.garbage import GarbageWatch, freeze_when
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase
@@ -177,6 +177,7 @@ class Run:
             self.say("trading" if not sys.stderr.isatty() else "")
             settle_garbage()
             garbage.install()
+            self.root.start_soon(freeze_when, lambda: bool(session.machine.decision.contexts.warm.all()))
 
         _look_on(self.root, session.observer, state, self.say)
         if self.options.seconds is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+import trio
+
 from aegis.runtime.metrics import Metrics
 
-__all__ = ["GarbageWatch", "settle"]
+__all__ = ["GarbageWatch", "freeze_when", "settle"]
 
 #: The young generation at 50,000 net allocations instead of 700: the engine makes almost no cycles of its own.
 THRESHOLDS = (50_000, 20, 50)
@@ -18,6 +20,13 @@ def settle(thresholds: tuple[int, int, int] = THRESHOLDS) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*thresholds)
+
+
+async def freeze_when(complete: Callable[[], bool]) -> None:
+    """Once `complete`, what was made since `settle` and outlives the run is out of the collector's sight as well."""
+    while not complete():  # noqa: ASYNC110 - asked for a minute or two, once a second
+        await trio.sleep(1.0)
+    gc.freeze()
 
 
 class GarbageWatch:

@@ -11,10 +11,11 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+import trio
 
 import aegis.kernels
 from aegis.kernels.compile import REGISTRY
-from aegis.runtime.garbage import GarbageWatch, settle
+from aegis.runtime.garbage import GarbageWatch, freeze_when, settle
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.warm import WarmProgress, warm
 
@@ -102,3 +103,16 @@ def test_full_collections_and_pauses_are_counted() -> None:
     assert numbers["gc.full_collections"] == 1
     assert numbers["gc.pause_ns.count"] >= 2
     assert numbers["gc.pause_ns.max"] == 500
+
+
+async def test_what_start_up_makes_later_is_frozen_once_it_is_complete(autojump_clock: Any) -> None:
+    before, complete = gc.get_freeze_count(), [False]
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(freeze_when, lambda: complete[0])
+            await trio.sleep(5)
+            assert gc.get_freeze_count() == before
+            complete[0] = True
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
