@@ -37,6 +37,7 @@ from aegis.core.values import Side, SymbolName
 __all__ = [
     "AccountView", "Approved", "Control", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
     "Freshness", "Funding", "OrderBudget", "Quote", "RiskGate", "RiskLimits", "TradingState",
+    "told",
 ]  # fmt: skip
 
 ZERO = Decimal(0)
@@ -50,7 +51,8 @@ _SIZE_CODES = {
     SizeDenial.MIN_NOTIONAL: DenyCode.MIN_NOTIONAL,
     SizeDenial.LIQUIDATION: DenyCode.LIQUIDATION,
 }
-#: A control: a code, what was seen, what it may be at most, both compared as they are.
+#: A control: a code, what was seen, what it may be at most, both compared as they are. What was seen may be a tuple of
+#: words and numbers: `told` joins them where somebody reads it, because on the way of an order nobody does.
 Control = tuple[DenyCode, object, object, bool]
 _Exit = TypeVar("_Exit", OrderRequest, AlgoRequest, CancelRequest)
 
@@ -127,7 +129,7 @@ class RiskGate:
         yield _over(DenyCode.STALE, fresh.event_lag_ns, limits.event_lag_ms * _MS, "events late by")
         yield _over(DenyCode.STALE, fresh.mark_age_ns, limits.mark_age_ms * _MS, "mark aged")
         crossed = not ZERO < quote.bid < quote.ask or context.mark <= ZERO
-        yield DenyCode.BOOK_CROSSED, f"{quote.bid}/{quote.ask}", "bid < ask", crossed
+        yield DenyCode.BOOK_CROSSED, (quote.bid, "/", quote.ask), "bid < ask", crossed
         yield DenyCode.GAPPED, "first tick after a gap", "no gap", context.gapped
 
     def _counts(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[Control]:
@@ -146,7 +148,7 @@ class RiskGate:
         positive = min(candidate.stop, candidate.target, candidate.level) > ZERO
         ordered = (price - candidate.stop) * sign > ZERO and (now - candidate.stop) * sign > ZERO
         onward = (candidate.target - price) * sign > ZERO
-        levels = f"{candidate.stop} {price} {candidate.target}"
+        levels = (candidate.stop, price, candidate.target)
         yield DenyCode.BAD_LEVELS, levels, "stop, entry, target in order", not (positive and ordered and onward)
         yield _over(DenyCode.GAPPED, _bps(now, candidate.level), limits.collar_bps, "bps from the level")
         yield _over(DenyCode.PRICE_COLLAR, _bps(price, context.mark), limits.collar_bps)
@@ -210,12 +212,17 @@ class RiskGate:
             self.trail.append(control)
             code, value, limit, broken = control
             if broken:
-                return Denied(code=code, value=str(value), limit=str(limit))
+                return Denied(code=code, value=told(value), limit=str(limit))
         return None
 
 
 def _over(code: DenyCode, value: Decimal | int, limit: Decimal | int, words: str = "") -> Control:
-    return code, f"{words} {value}".strip(), limit, value > limit
+    return code, (words, value) if words else value, limit, value > limit
+
+
+def told(value: object) -> str:
+    """What a control has seen, as people read it."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _bps(price: Decimal, reference: Decimal) -> Decimal:

@@ -21,7 +21,7 @@ from aegis.core.approval import Approved
 from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradePlan, TradeState
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
-from aegis.core.filters import Rounding, SymbolSpec, price_for
+from aegis.core.filters import SymbolSpec
 from aegis.core.messages import (
     AccountUpdate,
     AlgoUpdate,
@@ -51,13 +51,13 @@ from aegis.engine.audit import Audit
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
 from aegis.engine.records import describe_decision
-from aegis.engine.setups import Setups
+from aegis.engine.setups import Armed, Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import NEXT_OPEN, Records
 from aegis.runtime.logs import get_logger
 from aegis.signals.advice import fault, heard
-from aegis.signals.strategy import Setup, Strategy, Withdraw
+from aegis.signals.strategy import Strategy, Withdraw
 from aegis.signals.view import SymbolView
 
 __all__ = ["Decision"]
@@ -186,36 +186,32 @@ class Decision:
             foreign=spec.symbol in self.audit.foreign,
             gapped=bool(hit["first_after_gap"]),
         )
-        candidate = self._candidate(armed.setup, spec, now_ns)
+        candidate = self._candidate(armed, spec.symbol)
         verdict = self.gate.check_entry(candidate, context, now_ns)
         self.signals += 1
         try:
+            if isinstance(verdict, Denied):
+                self.refused[verdict.code.value] += 1
+            else:
+                self._enter(candidate, context, verdict, now_ns)
+                self.taken += 1
+        finally:  # the order has left: what explains it need not have kept it waiting
             seen = (float(hit["price"]), int(hit["event_ms"]))
             candle, trail = self.setups.candle(armed), self.gate.trail
+            self.setups.release(armed)
             record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail)
             self.scribe.append("decision", record, now_ns)
-        except InvariantBroken:
-            if isinstance(verdict, Approved):
-                self.gate.release(spec.symbol)
-            raise
-        finally:
-            self.setups.release(armed)
-        if isinstance(verdict, Denied):
-            self.refused[verdict.code.value] += 1
-            return
-        self.taken += 1
-        self._enter(candidate, context, verdict, now_ns)
 
-    def _candidate(self, setup: Setup, spec: SymbolSpec, now_ns: int) -> EntryCandidate:
-        exit_side = setup.side.opposite
+    def _candidate(self, armed: Armed, symbol: SymbolName) -> EntryCandidate:
+        setup = armed.setup
         return EntryCandidate(
-            signal_id=f"{spec.symbol}:{setup.timeframe}:{setup.zone}",
+            signal_id=armed.signal_id,
             cid=self.next_cid(),
-            symbol=spec.symbol,
+            symbol=symbol,
             side=setup.side,
-            level=price_for(spec, setup.entry, setup.side),
-            stop=price_for(spec, setup.stop, exit_side, Rounding.PASSIVE),
-            target=price_for(spec, setup.target, exit_side, Rounding.PASSIVE),
+            level=armed.level,
+            stop=armed.stop,
+            target=armed.target,
             time_limit_ns=setup.time_limit_ms * _NS_PER_MS,
             expires_ns=setup.expires_ms * _NS_PER_MS,
         )

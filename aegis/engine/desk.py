@@ -6,7 +6,7 @@ evidence the trade of that symbol is asked what is missing (`Trade.step`), and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -23,7 +23,6 @@ from aegis.core.messages import (
     OrderRequest,
     OrderUpdate,
     Outcome,
-    Refused,
     Request,
     TradeLite,
     Unknown,
@@ -46,6 +45,8 @@ class Scribe(Protocol):
     """The journal, as the engine's synchronous part sees it. Raises InvariantBroken when it cannot write."""
 
     def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int: ...
+
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int: ...
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -84,20 +85,24 @@ class Desk:
 
     # -- a new trade ---------------------------------------------------------------------------------------------------
     def open(self, plan: TradePlan, approved: Approved[OrderRequest], now_ns: int) -> None:
-        """Start a trade with its approved entry."""
+        """Start a trade with its approved entry: journal, send, keep the books."""
+        request = approved.request
         if plan.symbol in self.trades:
             raise InvariantBroken(f"{plan.symbol}: a second trade")
+        intent = describe_request(request, plan.signal_id, Role.ENTRY)
         try:
-            self.scribe.append("plan", describe_plan(plan), now_ns)
+            self.scribe.append_all((("plan", describe_plan(plan)), ("intent", intent)), now_ns)
         except InvariantBroken:
             self.gate.release(plan.symbol)
             raise
-        trade = Trade(plan, self.store, self.next_cid, self.policy)
-        self.trades[plan.symbol] = trade
-        trade.enter(approved.request, now_ns)
-        self._weigh(plan.symbol)
-        self._dispatch(trade, approved, now_ns)
-        self._complain()
+        try:
+            self.send(approved)
+        finally:  # the books are kept behind it, because no venue waits for them; whatever it raises may have left
+            trade = Trade(plan, self.store, self.next_cid, self.policy)
+            self.trades[plan.symbol] = trade
+            trade.enter(request, now_ns)
+            self.store.sent(request.cid, now_ns, now_ns + self.reply_budget_ns)
+            self._weigh(plan.symbol)
 
     def adopt(self, trade: Trade) -> None:
         """Take over a trade that was rebuilt from the journal; each of its orders must be asked for."""
@@ -252,10 +257,9 @@ class Desk:
             self._risks[symbol] = risk
 
     def _dispatch(self, trade: Trade, approved: Approved[Any], now_ns: int) -> None:
-        """Journal, then hand on. Without a journal no entry leaves; protection, exits and cancels do."""
+        """Journal, then hand on. Without a journal no entry leaves (`open`); protection, exits and cancels do."""
         request: Request = approved.request
         role = trade.roles[request.cid]
-        cancel = isinstance(request, CancelRequest)
         data = describe_request(request, trade.plan.signal_id, role)
         if role is Role.EXIT and trade.reason is not None:
             data["reason"] = trade.reason.value
@@ -263,11 +267,7 @@ class Desk:
             self.scribe.append("intent", data, now_ns)
         except InvariantBroken as error:
             self._broken = self._broken or error
-            if role is Role.ENTRY and not cancel:
-                self.store.on_outcome(Refused(request=request, code=0, message=f"not sent: {error}"), now_ns)
-                self._step(request.symbol, now_ns)
-                return
-        if not cancel:
+        if not isinstance(request, CancelRequest):
             self.store.sent(request.cid, now_ns, now_ns + self.reply_budget_ns)
         self.send(approved)
 

@@ -8,7 +8,7 @@ failed, so that no order leaves without its intent, until `recover()` succeeds. 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,16 +115,25 @@ class Journal:
 
         Raises JournalFailed: nothing was recorded, and nothing will be before `recover()`.
         """
+        return self.append_all(((kind, data),), at_ns)
+
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int:
+        """Write records (kind, data) that belong together in one go; returns the number of the last. Else as `append`.
+
+        A process that dies meanwhile may leave the first of them without the others.
+        """
         if self.failure:
             raise JournalFailed(f"{self.path}: {self.failure}")
-        frame = encode_frame(self.seq + 1, kind, data, at_ns)
+        frames = b"".join(
+            encode_frame(self.seq + place, kind, data, at_ns) for place, (kind, data) in enumerate(records, start=1)
+        )
         try:
-            written = self._disk.write(self._fd, frame)
+            written = self._disk.write(self._fd, frames)
         except OSError as error:
             raise self._fail(error.strerror or str(error)) from None
-        if written != len(frame):
-            raise self._fail(f"only {written} of {len(frame)} bytes were written")
-        self.seq += 1
+        if written != len(frames):
+            raise self._fail(f"only {written} of {len(frames)} bytes were written")
+        self.seq += len(records)
         self.size += written
         return self.seq
 
@@ -188,8 +197,12 @@ class TimedScribe:
 
     def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int:
         """See `Journal.append`."""
+        return self.append_all(((kind, data),), at_ns)
+
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int:
+        """See `Journal.append_all`."""
         begin_ns = self._now_ns()
-        seq = self._journal.append(kind, data, at_ns)
+        seq = self._journal.append_all(records, at_ns)
         self._append_ns.record(self._now_ns() - begin_ns)
         return seq
 

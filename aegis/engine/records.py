@@ -12,7 +12,7 @@ from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.movements import Movement
-from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext
+from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext, told
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.signals.strategy import Setup
 
@@ -238,7 +238,7 @@ def restore_result(data: Data) -> TradeResult:
 
 def _gate(code: DenyCode, value: object, limit: object, broken: bool) -> list[str]:
     """A control that compares no numbers words its value for the case that it fails; where it holds the limit is so."""
-    return [code.value, str(limit if isinstance(limit, str) and not broken else value), str(limit)]
+    return [code.value, limit if isinstance(limit, str) and not broken else told(value), str(limit)]
 
 
 def describe_decision(

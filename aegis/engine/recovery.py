@@ -67,11 +67,12 @@ class Recovered:
         match record.kind:
             case "plan":
                 self.plans[data["trade"]] = data
+                self._decided(data["symbol"], data["trade"])  # its decision is written behind the order
             case "intent":
                 self._intent(data)
             case "decision":
                 self._used(data["cid"])
-                self.decided.add((data["symbol"], int(data["signal"].rpartition(":")[2])))
+                self._decided(data["symbol"], data["signal"])
                 self.signals += 1
                 self.taken += data["taken"]
                 if not data["taken"]:
@@ -108,6 +109,9 @@ class Recovered:
             for signal, plan in self.plans.items():
                 if plan["symbol"] == fill.symbol:
                     self.outside.setdefault(signal, []).append((fill, ExitReason(data["outside"])))
+
+    def _decided(self, symbol: str, signal: str) -> None:
+        self.decided.add((symbol, int(signal.rpartition(":")[2])))
 
     def _used(self, cid: str) -> None:
         self.cids_used = max(self.cids_used, int(cid.rpartition("-")[2]))

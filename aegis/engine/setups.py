@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import attrs
 import numpy as np
 
+from aegis.core.filters import Rounding, SymbolSpec, price_for
 from aegis.core.pool import Pool, PoolExhausted
 from aegis.kernels import levels
 from aegis.kernels.market import Table
@@ -28,11 +31,15 @@ _REFUSALS = {
 
 @attrs.frozen(kw_only=True)
 class Armed:
-    """A setup and the pool rows that it holds until it is decided, withdrawn or expired."""
+    """A setup, its exact prices, and the pool rows that it holds until it is decided, withdrawn or expired."""
 
     setup: Setup
     signal: int
     candle: int
+    signal_id: str
+    level: Decimal
+    stop: Decimal
+    target: Decimal
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -40,6 +47,7 @@ class Setups:
     """Writes the level table; on the loop thread only."""
 
     table: Table
+    specs: Sequence[SymbolSpec]
     signals: Pool
     candles: Pool
     armed: dict[tuple[int, int], Armed] = attrs.field(factory=dict)
@@ -85,7 +93,14 @@ class Setups:
         row["symbol"], row["side"], row["zone"] = setup.symbol, setup.side.sign, setup.zone
         row["known_at"], row["expires_at"] = setup.known_at_ms, setup.expires_ms
         row["entry"], row["stop"], row["target"] = setup.entry, setup.stop, setup.target
-        return Armed(setup=setup, signal=signal, candle=kept)
+        spec, exit_side = self.specs[setup.symbol], setup.side.opposite
+        return Armed(
+            setup=setup, signal=signal, candle=kept,
+            signal_id=f"{spec.symbol}:{setup.timeframe}:{setup.zone}",
+            level=price_for(spec, setup.entry, setup.side),
+            stop=price_for(spec, setup.stop, exit_side, Rounding.PASSIVE),
+            target=price_for(spec, setup.target, exit_side, Rounding.PASSIVE),
+        )  # fmt: skip
 
     def pop(self, symbol: int, zone: int) -> Armed | None:
         """The setup whose level has fired; its level has disarmed itself. `release` it once it is decided."""

@@ -54,6 +54,16 @@ class Pages(list[Record]):
         self.log.append(("journal", f"{kind} {data.get('cid', '')}".strip()))
         return seq
 
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int:
+        before = len(self)
+        try:
+            for kind, data in records:
+                self.append(kind, data, at_ns)
+        except InvariantBroken:
+            del self[before:]  # one write: all of them or none
+            raise
+        return len(self)
+
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [record.data for record in self if record.kind == kind]
 

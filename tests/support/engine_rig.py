@@ -62,9 +62,12 @@ class Notes:
         self.broken = ""
 
     def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int:
+        return self.append_all(((kind, data),), at_ns)
+
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int:
         if self.broken:
             raise InvariantBroken(self.broken)
-        self.records.append((kind, data, at_ns))
+        self.records += [(kind, data, at_ns) for kind, data in records]
         return len(self.records)
 
     def of(self, kind: str) -> list[dict[str, Any]]:

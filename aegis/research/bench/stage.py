@@ -167,7 +167,10 @@ class _Shredder:
         self._seq = 0
 
     def append(self, kind: str, data: dict[str, Any], at_ns: int) -> int:
-        self._seq += 1
+        return self.append_all(((kind, data),), at_ns)
+
+    def append_all(self, records: Sequence[tuple[str, dict[str, Any]]], at_ns: int) -> int:
+        self._seq += len(records)
         return self._seq
 
 

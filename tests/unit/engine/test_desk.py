@@ -282,7 +282,7 @@ def test_without_a_journal_no_entry_leaves_and_nothing_of_it_stays() -> None:
 
         return append
 
-    for number, kind in enumerate(("decision", "plan", "intent")):
+    for number, kind in enumerate(("plan", "intent")):
         rig.pages.broken = False
         rig.arm(zone=20 + number)
         rig.quote(50010.0, 50011.0)
@@ -298,6 +298,21 @@ def test_without_a_journal_no_entry_leaves_and_nothing_of_it_stays() -> None:
         assert rig.decision.desk.store.working_count() == 0, kind
         assert rig.decision.references == {}, kind
         assert rig.pools() == (0, 0), kind
+
+
+def test_an_order_that_has_left_is_followed_though_its_decision_could_not_be_recorded() -> None:
+    rig = Rig.make()
+    rig.arm()
+    rig.decision.desk.send = lambda approved: (rig.sent.append(approved.request), setattr(rig.pages, "broken", True))
+    with pytest.raises(InvariantBroken, match="disk full"):
+        rig.quote(49999.0, 50000.0)
+    (entry,) = rig.take()
+    assert isinstance(entry, OrderRequest)
+    assert rig.decision.desk.trades[BTC].entry is rig.decision.desk.store.get(entry.cid)
+    assert rig.pools() == (0, 0)
+    with pytest.raises(InvariantBroken, match="disk full"):
+        fill(rig, entry)
+    assert [type(one) for one in rig.take()] == [AlgoRequest, AlgoRequest]
 
 
 def test_without_a_journal_a_filled_entry_is_still_protected_and_booked() -> None:

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.core.pool import SIGNAL, Pool
+from aegis.core.values import SymbolName
 from aegis.engine.setups import Setups
 from aegis.kernels import levels
 from aegis.kernels.layout import BAR, HIT
 from aegis.kernels.market import AGG_TRADE, new_table
+from tests.support.core_cases import make_spec
 from tests.support.decision_rig import MS, START_MS, make_setup
 
 NOW_NS = START_MS * MS
@@ -20,7 +22,9 @@ NOW_NS = START_MS * MS
 def make_setups(*, signals: int = 16, candles: int = 16) -> Setups:
     table = new_table(["BTCUSDT", "ETHUSDT"], [3, 3], 60_000, AGG_TRADE, rows=8)
     table.symbols["bid"], table.symbols["ask"] = 50010.0, 50011.0
-    return Setups(table=table, signals=Pool("signals", SIGNAL, signals), candles=Pool("candles", BAR, candles))
+    specs = [make_spec(symbol=SymbolName(name)) for name in ("BTCUSDT", "ETHUSDT")]
+    kept = Pool("candles", BAR, candles)
+    return Setups(table=table, specs=specs, signals=Pool("signals", SIGNAL, signals), candles=kept)
 
 
 def candle(close: float = 1.5) -> np.void:
