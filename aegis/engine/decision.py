@@ -21,7 +21,7 @@ from aegis.core.approval import Approved
 from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradePlan, TradeState
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
-from aegis.core.filters import Rounding, SymbolSpec, price_for
+from aegis.core.filters import SymbolSpec
 from aegis.core.messages import (
     AccountUpdate,
     AlgoUpdate,
@@ -48,6 +48,7 @@ from aegis.engine.answers import (
     PositionsAnswer,
 )
 from aegis.engine.audit import Audit
+from aegis.engine.candidates import NOWHERE, Rank, entry_candidate, rank, traded_value
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
 from aegis.engine.records import describe_decision
@@ -57,7 +58,7 @@ from aegis.kernels.layout import BAR
 from aegis.kernels.state import NEXT_OPEN, Records
 from aegis.runtime.logs import get_logger
 from aegis.signals.advice import fault, heard
-from aegis.signals.strategy import Setup, Strategy, Withdraw
+from aegis.signals.strategy import Strategy, Withdraw
 from aegis.signals.view import SymbolView
 
 __all__ = ["Decision"]
@@ -171,22 +172,37 @@ class Decision:
         self.scribe.append("state", {"symbol": symbol, "status": status}, now_ns)
 
     # -- signals -------------------------------------------------------------------------------------------------------
+    def on_hits(self, hits: Records, front: State, now_ns: int) -> None:
+        """Armed levels that were reached at one instant: the best goes first. See `engine/candidates.py`."""
+        if len(hits) > 1:
+            hits = hits[sorted(range(len(hits)), key=[self._rank(hit, front, now_ns) for hit in hits].__getitem__)]
+        for hit in hits:
+            self.on_hit(hit, now_ns)
+
+    def _rank(self, hit: np.void, front: State, now_ns: int) -> Rank:
+        symbol, zone = int(hit["symbol"]), int(hit["id"])
+        armed = self.setups.armed.get((symbol, zone))
+        if armed is None:
+            return NOWHERE
+        value = traded_value(front, symbol, self.specs[symbol])
+        return rank(armed.setup, self._context(hit, now_ns), self.gate.limits, value)
+
+    def _context(self, hit: np.void, now_ns: int) -> EntryContext:
+        symbol = int(hit["symbol"])
+        foreign = self.specs[symbol].symbol in self.audit.foreign
+        return self.contexts.entry(
+            symbol, now_ns, desk=self.desk, portfolio=self.portfolio, foreign=foreign,
+            gapped=bool(hit["first_after_gap"]),
+        )  # fmt: skip
+
     def on_hit(self, hit: np.void, now_ns: int) -> None:
         """An armed level was reached: this is the signal."""
         armed = self.setups.pop(int(hit["symbol"]), int(hit["id"]))
         if armed is None:
             return
-        symbol = armed.setup.symbol
-        spec = self.specs[symbol]
-        context = self.contexts.entry(
-            symbol,
-            now_ns,
-            desk=self.desk,
-            portfolio=self.portfolio,
-            foreign=spec.symbol in self.audit.foreign,
-            gapped=bool(hit["first_after_gap"]),
-        )
-        candidate = self._candidate(armed.setup, spec, now_ns)
+        spec = self.specs[armed.setup.symbol]
+        context = self._context(hit, now_ns)
+        candidate = entry_candidate(armed.setup, spec, self.next_cid())
         verdict = self.gate.check_entry(candidate, context, now_ns)
         self.signals += 1
         try:
@@ -205,20 +221,6 @@ class Decision:
             return
         self.taken += 1
         self._enter(candidate, context, verdict, now_ns)
-
-    def _candidate(self, setup: Setup, spec: SymbolSpec, now_ns: int) -> EntryCandidate:
-        exit_side = setup.side.opposite
-        return EntryCandidate(
-            signal_id=f"{spec.symbol}:{setup.timeframe}:{setup.zone}",
-            cid=self.next_cid(),
-            symbol=spec.symbol,
-            side=setup.side,
-            level=price_for(spec, setup.entry, setup.side),
-            stop=price_for(spec, setup.stop, exit_side, Rounding.PASSIVE),
-            target=price_for(spec, setup.target, exit_side, Rounding.PASSIVE),
-            time_limit_ns=setup.time_limit_ms * _NS_PER_MS,
-            expires_ns=setup.expires_ms * _NS_PER_MS,
-        )
 
     def _enter(
         self, candidate: EntryCandidate, context: EntryContext, approved: Approved[OrderRequest], now_ns: int
