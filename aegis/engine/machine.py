@@ -146,12 +146,13 @@ class Machine:
                     answers.append(message)
 
     def lines(
-        self, number: int, chunk: Chunk, start: int, until_ns: int, at: Callable[[int], None], most: int | None = None
-    ) -> int:
+        self, number: int, chunk: Chunk, start: int, until_ns: int, *, symbols: npt.NDArray[np.int32],
+        at: Callable[[int], None], most: int | None = None,
+    ) -> int:  # fmt: skip
         """Frames of a bare recording, each received at its own time: from `start` on those before `until_ns`.
 
         It ends early, behind a line at which something was decided. `at(now_ns)` is told the time of such a line
-        before.
+        before. `symbols`: see `kernels.lines.apply_lines`.
 
         Returns:
             The first line that was not taken.
@@ -167,7 +168,7 @@ class Machine:
         channel = self.channels[number]
         lines = chunk.lines if most is None else chunk.lines[: start + most]
         while start < len(lines):
-            status, behind, depths = map(int, apply_lines(chunk.data, lines, start, until_ns, self.table))
+            status, behind, depths = map(int, apply_lines(chunk.data, lines, start, until_ns, symbols, self.table))
             self.other_messages["Depth"] += depths
             if behind > start:
                 channel.recv_ns = int(lines["now_ns"][behind - 1])

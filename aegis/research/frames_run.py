@@ -33,11 +33,13 @@ from aegis.exchange.frames import Encoder
 from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.ledger_view import fold_ledger
+from aegis.exchange.listing import Listing
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.layout import BAR
 from aegis.kernels.lines import Chunk
+from aegis.kernels.market import Table, symbol_index
 from aegis.research.ledger import compare_ledger
 from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
@@ -188,6 +190,7 @@ class FramesRun:
     async def _feed(self, machine: Machine) -> None:
         """Every line at its own time: the exchange first, which fills against it, then the engine, which sees it."""
         machine.connection(0, machine.channels[0].inbox, self.start_ns)
+        self._symbols = np.array([_index_of(machine.table, one) for one in self.listings], np.int32)
         told_ns = now_ns = self.start_ns
         for number, chunk in enumerate(self._chunks, start=1):
             while self.source.chunks_read < number:
@@ -209,14 +212,17 @@ class FramesRun:
         while number < len(times):
             until_ns = self._horizon_ns(last_ns + 1)
             before = number
-            number = machine.lines(0, chunk, number, until_ns, self._clock_to)
+            number = self._lines(machine, chunk, number, until_ns)
             if number > before:
                 self._clock_to(int(times[number - 1]))
             if number < len(times) and (number == before or int(times[number]) >= until_ns):
                 now_ns = int(times[number])
                 await self._reach(now_ns)
                 self._second_to(machine, now_ns)
-                number = machine.lines(0, chunk, number, now_ns + 1, self._clock_to, most=1)
+                number = self._lines(machine, chunk, number, now_ns + 1, most=1)
+
+    def _lines(self, machine: Machine, chunk: Chunk, start: int, until_ns: int, most: int | None = None) -> int:
+        return machine.lines(0, chunk, start, until_ns, symbols=self._symbols, at=self._clock_to, most=most)
 
     def _clock_to(self, now_ns: int) -> None:
         gap_ns = now_ns - self._clock.venue_ns()
@@ -291,10 +297,10 @@ class FramesRun:
 
     def _volumes(self, machine: Machine) -> dict[str, str]:
         """Volume of all closed bars beside the sum of the market's trades as the lines say, which no bar has seen."""
-        told, equal = {}, 0
+        told, equal, traded = {}, 0, self._input.traded
         for index, spec in enumerate(machine.decision.specs):
             bars = Decimal(int(machine.decision.bar_lots[index])).scaleb(-spec.qty_decimals)
-            trades = self._input.traded.get((self._trades, spec.symbol), Decimal(0))
+            trades = traded.get((self._trades, spec.symbol), Decimal(0))
             equal += bars == trades
             told[str(spec.symbol)] = f"bars {plain(bars)}, trades {plain(trades)}"
         shown = dict(list(told.items())[:_MOST_VOLUMES])
@@ -315,3 +321,9 @@ class FramesRun:
         )  # fmt: skip
         lines = {"total": self._input.counts.total(), **dict(self._input.counts.most_common())}
         return attrs.evolve(summary, sections={"lines": lines, "volume": self._volumes(machine), **summary.sections})
+
+
+def _index_of(table: Table, listing: Listing) -> int:
+    """The table's index of a listing whose lots are the table's; -1: there is none."""
+    index = symbol_index(table, listing.symbol)
+    return index if index >= 0 and table.symbols["qty_decimals"][index] == listing.qty_decimals else -1
