@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.kernels import market, wire
-from aegis.kernels.quick import MISSED, quick_quote
+from aegis.kernels.quick import MISSED, quick_quote, quick_trade
 from aegis.venue.inbox import Closed, Inbox, Ping
 from aegis.venue.market_events import Malformed
 from tests.conftest import EXAMPLES
@@ -29,10 +29,11 @@ from tests.support.market_feed import (
     payloads,
     ticks,
     written_quotes,
+    written_trades,
 )
 
 sources = st.sampled_from((market.AGG_TRADE, market.TRADE))
-any_texts = payloads() | written_quotes()
+any_texts = payloads() | written_quotes() | written_trades()
 
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -116,6 +117,35 @@ def test_what_the_venue_writes_is_read_by_its_fixed_text(head: str, tail: str, w
     assert_equal(table, model)
     for end in range(len(array)):
         assert quick_quote(table, array[:end], 0, end, NOW_NS) == MISSED
+
+
+AGG = '{"e":"aggTrade","E":1723161256314,'
+TRADE = '{"e":"trade","E":1723161256314,"T":1723161256313,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006"'
+REST = '"p":"61800.30","q":"0.006","f":7,"l":9,"T":1723161256313,"m":false}'
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of the scan, looked at by itself")
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (market.AGG_TRADE, AGG + '"a":17,"s":"BTCUSDT",' + REST),  # as recorded in 2024
+        (market.AGG_TRADE, AGG + '"s":"BTCUSDT","a":17,' + REST),
+        (market.AGG_TRADE, AGG + '"s":"BTCUSDT","a":17,' + REST.replace('"f"', '"nq":"0.001","f"')[:-1] + ',"st":1}'),
+        (market.TRADE, TRADE + ',"X":"MARKET","m":true}'),
+        (market.TRADE, TRADE + ',"X":"MARKET","m":true,"st":1}'),
+    ],
+)
+def test_a_trade_that_the_venue_writes_is_read_by_its_fixed_text(source: int, text: str, wrapped: bool) -> None:
+    name = "trade" if source == market.TRADE else "aggTrade"
+    text = f'{{"stream":"btcusdt@{name}","data":{text}}}' if wrapped else text
+    table, model = make_table(source), PlainMarket(source)
+    array = np.frombuffer(text.encode(), np.uint8).copy()
+    assert quick_trade(table, array, 0, len(array), NOW_NS) == market.APPLIED
+    model.payload(text)
+    assert_equal(table, model)
+    for end in range(len(array)):
+        assert quick_trade(table, array[:end], 0, end, NOW_NS) == MISSED
 
 
 @attrs.frozen
