@@ -92,10 +92,7 @@ def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) ->
     return total
 
 
-@kernel(
-    example=lambda: (np.zeros((1, len(STATE)), np.int64), np.zeros((1, 2, DEPTH_SLOTS, 3), np.int64), 0, 0, 1, 0),
-    bare=True,
-)
+@kernel(example=lambda: (_step_example()[3], _step_example()[5], 0, 0, 1, 0), bare=True)
 def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
     """Steps displayed at a price; 0 inside the spread. Behind the touch they depend on price and distance alone."""
     if side == 0:

@@ -197,7 +197,8 @@ def deterministic_scheduling(seed: int | None) -> Iterator[None]:
     it is shuffled otherwise. What must come out the same after a change that means nothing takes None.
 
     Trio has no public way: it seeds the private names below under Hypothesis, and so do we. A Trio without them, or
-    without its deadlines that `VirtualClock` looks at, raises RuntimeError instead of giving runs that only look reproducible.
+    without the deadlines that `VirtualClock` looks at, raises RuntimeError instead of giving runs that only look
+    reproducible.
     """
     scheduler = trio._core._run
     generator = getattr(scheduler, "_r", None)
