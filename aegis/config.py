@@ -21,7 +21,13 @@ import cattrs
 import tomli_w
 
 from aegis.config_checks import between, matching, one_of
-from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
+from aegis.config_strategy import (
+    FvgRetestConfig,
+    MeanReversionConfig,
+    OrderBlockConfig,
+    OwnStrategyConfig,
+    StrategyConfig,
+)
 from aegis.config_tree import TreeError, structure
 from aegis.config_venue import VenueConfig
 from aegis.core.errors import ConfigError
@@ -40,6 +46,7 @@ __all__ = [
     "JournalConfig",
     "LogConfig",
     "MeanReversionConfig",
+    "OrderBlockConfig",
     "OwnStrategyConfig",
     "StrategyConfig",
     "UniverseConfig",

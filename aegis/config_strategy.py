@@ -17,7 +17,14 @@ from aegis.config_checks import between, one_of
 from aegis.config_own import OwnFileError, load_class
 from aegis.config_tree import Fault
 
-__all__ = ["SHIPPED", "FvgRetestConfig", "MeanReversionConfig", "OwnStrategyConfig", "StrategyConfig"]
+__all__ = [
+    "SHIPPED",
+    "FvgRetestConfig",
+    "MeanReversionConfig",
+    "OrderBlockConfig",
+    "OwnStrategyConfig",
+    "StrategyConfig",
+]
 
 #: What a parameter of the user's may be: what TOML can say, and say again.
 _PLAIN: Final = (bool, int, float, str, decimal.Decimal)
@@ -49,7 +56,7 @@ class StrategyConfig:
 class FvgRetestConfig(StrategyConfig):
     """FVG retest with structure: structure on the higher bars, trigger on the base bars."""
 
-    name: str = attrs.field(default="fvg_retest", validator=one_of("fvg_retest", "mean_reversion"))
+    name: str = attrs.field(default="fvg_retest", validator=one_of("fvg_retest", "order_block", "mean_reversion"))
     trigger_swing: int = attrs.field(default=5, validator=between(2, 50))
     structure_swing: int = attrs.field(default=3, validator=between(2, 50))
     min_gap_atr: float = attrs.field(default=0.25, validator=between(0.1, 10))
@@ -58,6 +65,26 @@ class FvgRetestConfig(StrategyConfig):
     target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
     time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
     max_zone_age_bars: int = attrs.field(default=100, validator=between(3, 500))
+
+
+@attrs.frozen(kw_only=True)
+class OrderBlockConfig(StrategyConfig):
+    """Order-block retest after a sweep, on the base bars."""
+
+    name: str = attrs.field(default="order_block", validator=one_of("order_block"))
+    swing: int = attrs.field(default=3, validator=between(1, 50))
+    pool_atr: float = attrs.field(default=0.25, validator=between(0.0, 10))
+    """Swings this near to each other, in mean true ranges, are one pool of liquidity."""
+    sweep_bars: int = attrs.field(default=2, validator=between(1, 20))
+    """Bars in which price must close back inside, the piercing one included."""
+    max_sweep_age_bars: int = attrs.field(default=30, validator=between(0, 500))
+    """The sweep lies at most so many bars before the break of structure."""
+    stop_heights: float = attrs.field(default=0.5, validator=between(0.0, 20))
+    """How far beyond the far edge the stop lies, in heights of the block."""
+    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
+    target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
+    time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
+    max_block_age_bars: int = attrs.field(default=100, validator=between(3, 500))
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +120,7 @@ class OwnStrategyConfig(StrategyConfig):
 #: The config of every strategy that ships, by its name.
 SHIPPED: Final[dict[str, type[StrategyConfig]]] = {
     "fvg_retest": FvgRetestConfig,
+    "order_block": OrderBlockConfig,
     "mean_reversion": MeanReversionConfig,
 }
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import attrs
 
-from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
+from aegis.config_strategy import (
+    FvgRetestConfig,
+    MeanReversionConfig,
+    OrderBlockConfig,
+    OwnStrategyConfig,
+    StrategyConfig,
+)
 from aegis.core.errors import ConfigError
 from aegis.kernels.state import AnalysisParams
 from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
 from aegis.signals.mean_reversion import MeanReversion
+from aegis.signals.order_block import OrderBlock
 from aegis.signals.strategy import Strategy
 
 __all__ = ["make_strategy"]
@@ -26,6 +33,8 @@ def make_strategy(
         case FvgRetestConfig():
             told = attrs.asdict(config, filter=lambda attribute, _: attribute.name != "name")
             strategy = FvgRetest(FvgRetestParams(trigger=base, structure=structure, **told))
+        case OrderBlockConfig():
+            strategy = OrderBlock(config, base)
         case MeanReversionConfig():
             strategy = MeanReversion(config)
         case OwnStrategyConfig():

@@ -13,7 +13,8 @@ import attrs
 
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
-from aegis.signals.strategy import Advice, Setup, Strategy, Withdraw
+from aegis.signals.standing import Standing, stop_and_target
+from aegis.signals.strategy import Advice, Setup, Strategy
 from aegis.signals.timeframes import parse_timeframe
 from aegis.signals.view import PHASE_FILLED, PHASE_FRESH, SymbolView, Trend, Zone
 
@@ -77,7 +78,7 @@ class FvgRetest(Strategy):
 
     def __init__(self, params: FvgRetestParams) -> None:
         self.params = params
-        self._standing: dict[int, dict[int, Setup]] = {}
+        self.standing = Standing(self.name, params.trigger)
 
     def analysis(self, warm_bars: int) -> AnalysisParams:
         return self.params.analysis(warm_bars=warm_bars)
@@ -86,23 +87,10 @@ class FvgRetest(Strategy):
         """Compare the setups that should stand with those that do. `events` and `now_ms` only tell that it is time."""
         trend = view.trend(self.params.structure)
         zones = {zone.id: zone for zone in view.zones(self.params.trigger)}
-        standing = self._standing.setdefault(view.symbol, {})
-        advice: list[Advice] = []
-        for identity in list(standing):
-            reason = self._ended(zones.get(identity), trend)
-            if reason:
-                del standing[identity]
-                advice.append(
-                    Withdraw(
-                        strategy=self.name,
-                        symbol=view.symbol,
-                        timeframe=self.params.trigger,
-                        zone=identity,
-                        reason=reason,
-                    )
-                )
+        advice = self.standing.ended(view.symbol, lambda zone: self._ended(zones.get(zone), trend))
         if not view.warm:
             return advice
+        standing = self.standing.of(view.symbol)
         for zone in zones.values():
             old = standing.get(zone.id)
             if zone.direction != trend.direction or zone.phase != PHASE_FRESH:
@@ -115,7 +103,7 @@ class FvgRetest(Strategy):
         return advice
 
     def forget(self, symbol: int) -> None:
-        self._standing.pop(symbol, None)
+        self.standing.forget(symbol)
 
     @staticmethod
     def _ended(zone: Zone | None, trend: Trend) -> str:
@@ -134,8 +122,8 @@ class FvgRetest(Strategy):
         entry = zone.near
         beyond = abs(entry - zone.far) + p.stop_atr * zone.scale
         risk = max(beyond, entry * p.min_stop_bps * 1e-4)
-        stop, target = entry - d * risk, entry + d * p.target_r * risk
-        if min(stop, target) <= 0.0 or stop == entry or target == entry:
+        levels = stop_and_target(entry, d, risk, p.target_r)
+        if levels is None:
             return None
         bar_ms = view.timeframe_ms(p.trigger)
         return Setup(
@@ -146,8 +134,8 @@ class FvgRetest(Strategy):
             zone=zone.id,
             timeframe=p.trigger,
             entry=entry,
-            stop=stop,
-            target=target,
+            stop=levels[0],
+            target=levels[1],
             known_at_ms=max(zone.known_at_ms, trend.known_at_ms),
             expires_ms=zone.born_ms + p.max_zone_age_bars * bar_ms,
             time_limit_ms=p.time_limit_bars * bar_ms,

@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from aegis import config as configs
-from aegis.config import Config, FvgRetestConfig, MeanReversionConfig
+from aegis.config import Config, FvgRetestConfig, MeanReversionConfig, OrderBlockConfig
 from aegis.core.errors import ConfigError
 from aegis.kernels.smc import detect
 from aegis.research.lookahead import lookahead
@@ -21,6 +21,8 @@ from aegis.surface.signals import changed
 
 CONFIG = Config(strategy=FvgRetestConfig(min_gap_atr=0.1, trigger_swing=3))
 BARS = made_up_bars(400, seed=3)
+#: Wide pools and old sweeps: 400 bars are few.
+LOOSE_BLOCKS = OrderBlockConfig(swing=2, pool_atr=1.0, max_sweep_age_bars=60)
 
 CHEAT = """
 import attrs
@@ -88,7 +90,7 @@ def test_no_bars_make_no_steps_and_impossible_ones_a_line() -> None:
         list(walk(far, CONFIG))
 
 
-@pytest.mark.parametrize("strategy", [CONFIG.strategy, MeanReversionConfig(min_stop_bps=1.0)])
+@pytest.mark.parametrize("strategy", [CONFIG.strategy, MeanReversionConfig(min_stop_bps=1.0), LOOSE_BLOCKS])
 def test_the_strategies_that_ship_do_not_know_the_future(strategy: configs.StrategyConfig) -> None:
     verdict = lookahead(attrs.evolve(CONFIG, strategy=strategy), BARS, prefixes=5)
     assert (verdict.change, verdict.bars, verdict.prefixes) == (None, 400, 6)
@@ -129,7 +131,7 @@ def test_a_strategy_is_named_in_four_ways(tmp_path: Path) -> None:
     assert with_strategy(str(path), CONFIG).strategy == own.strategy
     assert with_strategy("sim", CONFIG).strategy == configs.load("sim").strategy
     for wrong in ("nope", "nope.py", ":", f"{tmp_path}/cheat.txt:Cheat"):
-        with pytest.raises(ConfigError, match=r"STRATEGY: must be one of fvg_retest, mean_reversion, FILE\.py:Class"):
+        with pytest.raises(ConfigError, match=r"STRATEGY: .* fvg_retest, order_block, mean_reversion, FILE\.py:Class"):
             with_strategy(wrong, CONFIG)
     with pytest.raises(ConfigError, match="No such file"):
         with_strategy("nowhere.py:Cheat", CONFIG)

@@ -243,7 +243,7 @@ def test_after_a_restart_the_untouched_zones_bring_the_same_setups(number: int, 
     bars = make_bars(number, restart)
     strategy, state, _ = run(bars, 120)
     fresh = {zone.id for zone in SymbolView(state, 0, "BTCUSDT", Quote()).zones("1m") if zone.phase == PHASE_FRESH}
-    before = {k: setup for k, setup in strategy._standing.get(0, {}).items() if k in fresh}
+    before = {k: setup for k, setup in strategy.standing.of(0).items() if k in fresh}
     again = new_state(1, tuple(map(parse_timeframe, PARAMS.timeframes())), PARAMS.analysis(warm_bars=20), ring=512)
     set_live_from(again, 0, EPOCH + restart * MINUTE)
     assert seed(again, 0, bars).code == 0
