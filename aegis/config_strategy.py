@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 import cattrs
@@ -33,7 +33,9 @@ _OURS: Final = ("name", "file")
 
 @attrs.frozen(kw_only=True)
 class StrategyConfig:
-    """What all of them have: see the classes below."""
+    """What all of them have: see the classes below. A key of `TIMEFRAMES` names one of `bars.timeframes`, or none."""
+
+    TIMEFRAMES: ClassVar[tuple[str, ...]] = ()
 
     name: str
 
@@ -54,9 +56,14 @@ class StrategyConfig:
 
 @attrs.frozen(kw_only=True)
 class FvgRetestConfig(StrategyConfig):
-    """FVG retest with structure: structure on the higher bars, trigger on the base bars."""
+    """FVG retest with structure: gaps of `trigger` (empty: the base), along the structure of `structure` (empty: the
+    next longer timeframe)."""
+
+    TIMEFRAMES = ("trigger", "structure")
 
     name: str = attrs.field(default="fvg_retest", validator=one_of("fvg_retest", "order_block", "mean_reversion"))
+    trigger: str = ""
+    structure: str = ""
     trigger_swing: int = attrs.field(default=5, validator=between(2, 50))
     structure_swing: int = attrs.field(default=3, validator=between(2, 50))
     min_gap_atr: float = attrs.field(default=0.25, validator=between(0.1, 10))
@@ -69,9 +76,12 @@ class FvgRetestConfig(StrategyConfig):
 
 @attrs.frozen(kw_only=True)
 class OrderBlockConfig(StrategyConfig):
-    """Order-block retest after a sweep, on the base bars."""
+    """Order-block retest after a sweep, on the bars of `timeframe` (empty: the base)."""
+
+    TIMEFRAMES = ("timeframe",)
 
     name: str = attrs.field(default="order_block", validator=one_of("order_block"))
+    timeframe: str = ""
     swing: int = attrs.field(default=3, validator=between(1, 50))
     pool_atr: float = attrs.field(default=0.25, validator=between(0.0, 10))
     """Swings this near to each other, in mean true ranges, are one pool of liquidity."""
@@ -89,9 +99,13 @@ class OrderBlockConfig(StrategyConfig):
 
 @attrs.frozen(kw_only=True)
 class MeanReversionConfig(StrategyConfig):
-    """Bollinger/RSI mean reversion on the base bars: distances in standard deviations of the closes."""
+    """Bollinger/RSI mean reversion on the bars of `timeframe` (empty: the base): distances in standard deviations of
+    the closes."""
+
+    TIMEFRAMES = ("timeframe",)
 
     name: str = attrs.field(default="mean_reversion", validator=one_of("mean_reversion"))
+    timeframe: str = ""
     bollinger_period: int = attrs.field(default=20, validator=between(2, 200))
     rsi_period: int = attrs.field(default=14, validator=between(2, 200))
     band_sigma: float = attrs.field(default=2.0, validator=between(0.5, 10))

@@ -7,11 +7,14 @@ swept: lows for a bullish one. It is a function of what the analysis knows, not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aegis.config_strategy import OrderBlockConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.standing import Standing, stop_and_target
 from aegis.signals.strategy import Advice, Setup, Strategy
+from aegis.signals.timeframes import chosen
 from aegis.signals.view import BLOCK_IS_FRESH, BLOCK_IS_MITIGATED, Block, SymbolView
 
 __all__ = ["OrderBlock"]
@@ -23,10 +26,10 @@ class OrderBlock(Strategy):
     name = "order_block"
     every_bar = False
 
-    def __init__(self, params: OrderBlockConfig, timeframe: str) -> None:
+    def __init__(self, params: OrderBlockConfig, timeframes: Sequence[str]) -> None:
         self.params = params
-        self.timeframe = timeframe
-        self.standing = Standing(self.name, timeframe)
+        self.timeframe = chosen(params.timeframe, timeframes)
+        self.standing = Standing(self.name, self.timeframe)
 
     def analysis(self, warm_bars: int) -> AnalysisParams:
         p = self.params

@@ -141,6 +141,12 @@ class SymbolView:
         """Seeded, and every timeframe has enough bars."""
         return bool(self._state.symbols["warm"][self.symbol])
 
+    @property
+    def closed_ms(self) -> int:
+        """Close of the newest base bar; 0 before there is one."""
+        newest = int(self._state.bars["open_time"][self.symbol, 0].max())
+        return newest + int(self._state.parameters["timeframe_ms"][0]) if newest >= 0 else _NO_MS
+
     def timeframe_index(self, timeframe: str) -> int:
         """The number under which events name a timeframe."""
         return self._index[timeframe]

@@ -74,12 +74,12 @@ def test_a_name_chooses_the_class_and_its_parameters() -> None:
     chosen = configs.loads("[strategy]\nname = 'mean_reversion'\nband_sigma = 2.5")
     assert chosen.strategy == MeanReversionConfig(band_sigma=2.5)
     assert configs.loads(configs.dump(chosen)) == chosen
-    assert isinstance(make_strategy(FvgRetestConfig(), "1m", "5m")[0], FvgRetest)
+    assert isinstance(make_strategy(FvgRetestConfig(), ("1m", "5m"))[0], FvgRetest)
     assert configs.loads("[strategy]\nname = 'order_block'\nswing = 4").strategy == OrderBlockConfig(swing=4)
-    blocks, analysis = make_strategy(OrderBlockConfig(swing=4, sweep_bars=3), "1m", "5m")
+    blocks, analysis = make_strategy(OrderBlockConfig(swing=4, sweep_bars=3), ("1m", "5m"))
     assert isinstance(blocks, OrderBlock)
     assert (analysis.swing_lengths, analysis.sweep_bars) == ((4,), 3)
-    strategy, analysis = make_strategy(MeanReversionConfig(bollinger_period=30), "1m", "5m", warm_bars=77)
+    strategy, analysis = make_strategy(MeanReversionConfig(bollinger_period=30), ("1m", "5m"), warm_bars=77)
     assert isinstance(strategy, MeanReversion)
     assert (analysis.bollinger_period, analysis.warm_bars) == (30, 77)
 
@@ -113,7 +113,7 @@ def test_a_file_of_the_users_own_is_found_beside_the_config_and_typed(tmp_path: 
         "maybe": int,
     }  # fmt: skip
     assert (told["lookback"], told["factor"], told["names"]) == (30, 2.0, ("a", "b"))
-    strategy, _ = make_strategy(config.strategy, "1m", "5m")
+    strategy, _ = make_strategy(config.strategy, ("1m", "5m"))
     assert (strategy.name, strategy.every_bar) == ("mine", True)
 
 
@@ -194,4 +194,4 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
 def test_a_class_that_cannot_be_made_is_one_line(change: tuple[str, str], says: str, tmp_path: Path) -> None:
     config = configs.load(own(tmp_path, GOOD.replace(*change)))
     with pytest.raises(ConfigError, match=says):
-        make_strategy(config.strategy, "1m", "5m")
+        make_strategy(config.strategy, ("1m", "5m"))

@@ -30,10 +30,14 @@ BORN = EPOCH + 100 * MINUTE
 INDEX = BORN // MINUTE - 1
 
 
+def make(params: OrderBlockConfig) -> OrderBlock:
+    return OrderBlock(params, ("1m", "5m"))
+
+
 @pytest.fixture
 def state() -> State:
     """A symbol whose blocks the test writes by hand; its last close is 106."""
-    state = new_state(1, (MINUTE, 5 * MINUTE), OrderBlock(PARAMS, "1m").analysis(500), ring=512)
+    state = new_state(1, (MINUTE, 5 * MINUTE), make(PARAMS).analysis(500), ring=512)
     state.symbols["warm"] = 1
     bar = state.bars[0, 0, INDEX % 512]
     bar["open_time"], bar["close"] = INDEX * MINUTE, 106.0
@@ -55,7 +59,7 @@ def ask(strategy: OrderBlock, state: State) -> list[Advice]:
 
 def test_the_return_into_a_bullish_block_after_a_sweep_of_lows_is_bought_at_its_near_edge(state: State) -> None:
     put_block(state)
-    (setup,) = ask(OrderBlock(PARAMS, "1m"), state)
+    (setup,) = ask(make(PARAMS), state)
     assert isinstance(setup, Setup)
     assert (setup.side, setup.entry, setup.stop, setup.target) == (Side.BUY, 104.0, 101.0, 110.0)
     assert (setup.zone, setup.timeframe, setup.symbol, setup.name) == (500, "1m", 0, "BTCUSDT")
@@ -66,7 +70,7 @@ def test_the_return_into_a_bullish_block_after_a_sweep_of_lows_is_bought_at_its_
 def test_a_bearish_block_is_the_mirror(state: State) -> None:
     put_block(state, direction=-1)
     state.bars["close"][0, 0] = 100.0
-    (setup,) = ask(OrderBlock(PARAMS, "1m"), state)
+    (setup,) = ask(make(PARAMS), state)
     assert isinstance(setup, Setup)
     assert (setup.side, setup.entry, setup.stop, setup.target) == (Side.SELL, 102.0, 105.0, 96.0)
 
@@ -74,26 +78,26 @@ def test_a_bearish_block_is_the_mirror(state: State) -> None:
 @pytest.mark.parametrize(("swept", "told"), [(None, 0), (41, 0), (40, 1), (0, 1)])
 def test_a_block_without_a_sweep_shortly_before_is_left_alone(state: State, swept: int | None, told: int) -> None:
     put_block(state, swept_bars_before=swept)
-    assert len(ask(OrderBlock(PARAMS, "1m"), state)) == told
+    assert len(ask(make(PARAMS), state)) == told
 
 
 def test_no_setup_where_price_is_in_the_block_or_the_symbol_is_cold(state: State) -> None:
     put_block(state)
     state.bars["close"][0, 0] = 104.0
-    assert ask(OrderBlock(PARAMS, "1m"), state) == []
+    assert ask(make(PARAMS), state) == []
     state.bars["close"][0, 0] = 106.0
     state.symbols["warm"] = 0
-    assert ask(OrderBlock(PARAMS, "1m"), state) == []
+    assert ask(make(PARAMS), state) == []
 
 
 def test_a_narrow_stop_is_widened_and_one_below_zero_is_none(state: State) -> None:
     put_block(state)
-    (setup,) = ask(OrderBlock(attrs.evolve(PARAMS, min_stop_bps=1_000.0), "1m"), state)
+    (setup,) = ask(make(attrs.evolve(PARAMS, min_stop_bps=1_000.0)), state)
     assert isinstance(setup, Setup)
     assert setup.risk == pytest.approx(10.4)
     assert ("stop", "widened to min_stop_bps") in setup.reasons
     state.blocks[0, 0]["bottom"] = 20.0
-    assert ask(OrderBlock(PARAMS, "1m"), state) == []
+    assert ask(make(PARAMS), state) == []
 
 
 def _mitigate(state: State) -> None:
@@ -109,12 +113,12 @@ def _drop(state: State) -> None:
 )
 def test_a_setup_is_told_once_and_withdrawn_when_its_ground_is_gone(state: State, change: Any, reason: str) -> None:
     put_block(state)
-    strategy = OrderBlock(PARAMS, "1m")
+    strategy = make(PARAMS)
     first = ask(strategy, state)
     assert ask(strategy, state) == []
     state.blocks[0, 0, 0]["phase"] = BLOCK_IS_TOUCHED
     assert ask(strategy, state) == []
-    assert ask(OrderBlock(PARAMS, "1m"), state) == []
+    assert ask(make(PARAMS), state) == []
     change(state)
     expected = Withdraw(strategy="order_block", symbol=0, timeframe="1m", zone=500, reason=reason)
     assert ask(strategy, state) == [expected]
@@ -127,7 +131,7 @@ def test_a_setup_is_told_once_and_withdrawn_when_its_ground_is_gone(state: State
 # -- on the real analysis ----------------------------------------------------------------------------------------------
 def run(bars: Any, start: int) -> tuple[OrderBlock, State, list[tuple[int, Advice]]]:
     """Seeded with the bars before `start`, asked after every later one that has events."""
-    strategy = OrderBlock(PARAMS, "1m")
+    strategy = make(PARAMS)
     state = new_state(1, (MINUTE,), strategy.analysis(20), ring=512)
     set_live_from(state, 0, EPOCH + start * MINUTE)
     assert seed(state, 0, bars[:start]).code == 0
@@ -145,7 +149,7 @@ def test_a_setup_is_sound_and_a_sweep_of_its_side_and_its_block_were_told_before
     """Judged by the events of the whole series, which the strategy never sees."""
     bars = make_bars(number, 320, step=8)
     _, _, said = run(bars, 60)
-    events = smc.detect(bars, MINUTE, OrderBlock(PARAMS, "1m").analysis(20))
+    events = smc.detect(bars, MINUTE, make(PARAMS).analysis(20))
     closes = dict(zip((bars["open_time"] + MINUTE).tolist(), bars["close"].tolist(), strict=True))
     for now, setup in said:
         if isinstance(setup, Withdraw):
@@ -178,5 +182,5 @@ def test_after_a_restart_the_fresh_blocks_bring_the_same_setups(number: int) -> 
     again = new_state(1, (MINUTE,), strategy.analysis(20), ring=512)
     set_live_from(again, 0, EPOCH + restart * MINUTE)
     assert seed(again, 0, bars[180:restart]).code == 0
-    told = OrderBlock(PARAMS, "1m").on_events(SymbolView(again, 0, "BTCUSDT", Quote()), NO_EVENTS, 0)
+    told = make(PARAMS).on_events(SymbolView(again, 0, "BTCUSDT", Quote()), NO_EVENTS, 0)
     assert {word.zone: word for word in told if isinstance(word, Setup)} == before
