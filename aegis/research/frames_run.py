@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import trio
 
-from aegis.config import Config, duration_ms
+from aegis.config import Config
 from aegis.core.errors import ConfigError
 from aegis.core.filters import plain
 from aegis.core.secret import Secret
@@ -276,7 +276,7 @@ class FramesRun:
 
     async def _finish(self, service: Service, machine: Machine) -> None:
         """Close the last bars: no trade before the end of the last bar is still to come."""
-        base_ns = duration_ms(self.config.bars.base) * _NS_PER_MS
+        base_ns = self.config.bars.timeframes_ms[0] * _NS_PER_MS
         machine.end_of_data(base_ns // _NS_PER_MS)
         await self._mover.until(self._clock.venue_ns() + 10 * self.config.conflation.interval_ms * _NS_PER_MS)
         service.command("finish")
