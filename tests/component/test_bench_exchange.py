@@ -14,9 +14,9 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import Side
+from aegis.exchange.money import decimal_of
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
-from aegis.exchange.money import decimal_of
 from aegis.research.bench import exchange, exchange_orders
 from aegis.research.bench.process import Unmeasured, cpu_s
 from aegis.research.bench.table import Bench, Effort, Verdict
