@@ -37,8 +37,9 @@ class Core:
         draws: LatencyStream,
         seed: int,
         limits: RateLimits,
+        insurance: int,
     ) -> None:
-        self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws)
+        self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws, insurance=insurance)
         self.history = history
         self.conditional = Conditional(self.state)
         self.matching = Matching(self.state, self.conditional.position_changed, self.conditional.child_ended)

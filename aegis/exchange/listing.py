@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -86,20 +87,42 @@ class Listing:
     touch_steps: int = 1  # median size displayed at the touch
     trade_steps: int = 1  # median size of one aggressive order
 
-    @property
+    @cached_property
     def tick_units(self) -> int:
         """One tick in units of 10**-price_decimals."""
         return int(self.tick.scaleb(self.price_decimals))
 
-    @property
+    @cached_property
     def step_units(self) -> int:
         """One step in units of 10**-qty_decimals."""
         return int(self.step.scaleb(self.qty_decimals))
 
-    @property
+    @cached_property
     def tick_e8(self) -> int:
         """One tick in units of 1e-8."""
         return int(self.tick * E8)
+
+    @cached_property
+    def step_e8(self) -> int:
+        """One step in units of 1e-8."""
+        return int(self.step * E8)
+
+    @cached_property
+    def unit_e16(self) -> int:
+        """One step at a price of one tick, in 1e-16."""
+        return self.tick_e8 * self.step_e8
+
+    @cached_property
+    def tiers(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each bracket: (cap in 1e-16, maintenance margin rate in 1e-8, cum in 1e-16)."""
+        return tuple((int(row.cap * E8) * E8, int(row.mmr * E8), int(row.cum * E8) * E8) for row in self.brackets)
+
+    @cached_property
+    def caps_e16(self) -> tuple[int, ...]:
+        """By leverage: cap of the largest bracket that still allows it, in 1e-16."""
+        highest = max((row.leverage for row in self.brackets), default=20)
+        rows = [(row.leverage, int(row.cap * E8) * E8) for row in self.brackets]
+        return tuple(max((cap for most, cap in rows if most >= k), default=0) for k in range(highest + 1))
 
     def price(self, ticks: int) -> Decimal:
         """Exact price of a number of ticks."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from decimal import localcontext
+from decimal import Decimal
 from typing import Any
 
 from aegis.core.errors import ConfigError, InvariantBroken
-from aegis.exchange.account import MONEY, Fees
+from aegis.exchange.account import Fees
 from aegis.exchange.api import ApiRequest, ApiResponse
 from aegis.exchange.api_dispatch import Dispatcher
 from aegis.exchange.api_ws import WsApi
@@ -18,9 +18,13 @@ from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE, RateLimits
 from aegis.exchange.listing import Listing
+from aegis.exchange.money import amount_of, decimal_of, money
 from aegis.exchange.security import AccountSetup, KeyRing
 from aegis.exchange.snapshot import load, save
 from aegis.exchange.state import TriggerDue, UserPush
+
+#: What the insurance fund holds at the start, USDT.
+INSURANCE = Decimal(1_000_000)
 
 __all__ = ["AccountSetup", "ApiRequest", "ApiResponse", "Fees", "Latency", "Simulator"]
 
@@ -54,6 +58,7 @@ class Simulator:
         weight_limit: int = 2400,
         orders_10s: int = ORDERS_10S,
         orders_minute: int = ORDERS_MINUTE,
+        insurance: Decimal = INSURANCE,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -67,6 +72,7 @@ class Simulator:
             draws=self._latency,
             seed=seed,
             limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
+            insurance=amount_of(insurance),
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)
@@ -82,7 +88,7 @@ class Simulator:
         state = self._core.state
         state.ledger.write(state.now_ns, "session", {"event": "start"})
         for account in state.accounts.values():
-            state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": f"{account.wallet:f}"})
+            state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": money(account.wallet)})
         self._core.upkeep.start()
         self._opened = True
 
@@ -143,16 +149,15 @@ class Simulator:
         state = self._core.state
         self._advancing = True
         try:
-            with localcontext(MONEY):
-                while True:
-                    due_ns = state.timetable.next_ns
-                    touched = state.books.advance(now_ns if due_ns is None else min(now_ns, due_ns))
-                    if touched >= 0:
-                        self._core.touched(touched)
-                    elif due_ns is not None and due_ns <= now_ns:
-                        self._run_next()
-                    else:
-                        break
+            while True:
+                due_ns = state.timetable.next_ns
+                touched = state.books.advance(now_ns if due_ns is None else min(now_ns, due_ns))
+                if touched >= 0:
+                    self._core.touched(touched)
+                elif due_ns is not None and due_ns <= now_ns:
+                    self._run_next()
+                else:
+                    break
         finally:
             self._advancing = False
 
@@ -170,6 +175,18 @@ class Simulator:
     def next_ns(self) -> int | None:
         """The earliest thing that is scheduled; the market may touch an order before it."""
         return self._core.state.timetable.next_ns
+
+    # -- money -------------------------------------------------------------------------------------------------------
+
+    def wallets(self) -> dict[str, Decimal]:
+        """Every account's wallet, by its id."""
+        return {account.id: decimal_of(account.wallet) for account in self._core.state.accounts.values()}
+
+    def house(self) -> dict[str, Decimal]:
+        """The other side of every wallet movement so far, by income type: what the public won of our orders, the fees
+        and the funding that were paid, and what the insurance fund holds. With the wallets it sums up to what there was
+        at the start."""
+        return {reason: decimal_of(amount) for reason, amount in self._core.state.house.items()}
 
     # -- private stream ----------------------------------------------------------------------------------------------
 
