@@ -28,6 +28,7 @@ from aegis.exchange.market import Arrays
 from aegis.exchange.market_server import MarketHub
 from aegis.exchange.private_server import PrivateHub
 from aegis.exchange.rest_server import RestGateway, serve_rest
+from aegis.exchange.scenario import Plan, plan_of, with_scenario
 from aegis.exchange.session import Hub, Session
 from aegis.exchange.settings import LEDGER_FILE, ExchangeAddresses, ExchangeSettings
 from aegis.exchange.simulator import AccountSetup, Fees, Latency, Simulator
@@ -78,9 +79,12 @@ class Exchange:
         saved = _load(settings)
         born_ns = now_ns if saved is None else saved[0].born_ns
         listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
+        listings = with_scenario(settings.scenario, listings, settings.seed, born_ns)
+        plan = plan_of(settings.scenario, listings, born_ns)
         source = SyntheticSource(
-            listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility
-        )
+            listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility,
+            plan=plan,
+        )  # fmt: skip
         books = Books(listings, source, start_ns=born_ns)
         history = History(listings, source.history(), born_ns // _NS_PER_MS)
         ledger = _open_ledger(settings)
@@ -89,7 +93,7 @@ class Exchange:
             raise ConfigError(f"{settings.state_dir}: a ledger without a saved state: its exchange was killed")
         exchange = cls(
             settings=settings, born_ns=born_ns, listings=listings, books=books, history=history, ledger=ledger,
-            simulator=_simulator(settings, books, history, listings, ledger),
+            simulator=_simulator(settings, books, history, listings, ledger, plan=plan),
         )  # fmt: skip
         if saved is not None:
             exchange._restore(*saved)
@@ -144,7 +148,13 @@ def _open_ledger(settings: ExchangeSettings) -> Ledger:
 
 
 def _simulator(
-    settings: ExchangeSettings, books: Books, history: History, listings: tuple[Listing, ...], ledger: Ledger
+    settings: ExchangeSettings,
+    books: Books,
+    history: History,
+    listings: tuple[Listing, ...],
+    ledger: Ledger,
+    *,
+    plan: Plan,
 ) -> Simulator:
     account = AccountSetup(id=ACCOUNT, api_key=settings.api_key, secret=settings.api_secret, wallet=settings.wallet)
     return Simulator(
@@ -157,6 +167,7 @@ def _simulator(
         weight_limit=settings.weight_limit,
         orders_10s=settings.orders_10s,
         orders_minute=settings.orders_minute,
+        plan=plan,
     )  # fmt: skip
 
 
@@ -216,7 +227,7 @@ async def _serve(
     def published(at_ns: int) -> None:
         records = exchange.books.published()
         exchange.history.apply(records, at_ns)
-        market.publish(records, at_ns)
+        market.publish(records, at_ns, exchange.simulator.news())
 
     driver = Driver(
         clock=now_ns,

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from aegis.config import Config
+from aegis.config_scenario import Scenario, load_scenario
 from aegis.core.errors import ConfigError
 
 __all__ = ["LEDGER_FILE", "ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]
@@ -73,6 +74,7 @@ class ExchangeSettings:
     api_secret: str = attrs.field(default="", repr=False)
     tick_ms: float = attrs.field(default=5.0, validator=_between(0.1, 1_000.0))
     sockets: SocketLimits = attrs.field(factory=SocketLimits)
+    scenario: Scenario = attrs.field(factory=Scenario)
 
     def __attrs_post_init__(self) -> None:
         if self.latency_p99_ms < self.latency_median_ms:
@@ -146,6 +148,7 @@ def exchange_settings(config: Config, directory: Path | None) -> ExchangeSetting
         taker_fee=_rate(told.taker_fee_bps),
         wallet=Decimal(str(told.wallet)),
         state_dir=directory,
+        scenario=load_scenario(told.scenario) if told.scenario else Scenario(),
     )
 
 

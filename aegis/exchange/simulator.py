@@ -18,6 +18,8 @@ from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE, RateLimits
 from aegis.exchange.listing import Listing
+from aegis.exchange.news import News
+from aegis.exchange.scenario import NO_PLAN, Plan
 from aegis.exchange.security import AccountSetup, KeyRing
 from aegis.exchange.snapshot import load, save
 from aegis.exchange.state import TriggerDue, UserPush
@@ -54,6 +56,7 @@ class Simulator:
         weight_limit: int = 2400,
         orders_10s: int = ORDERS_10S,
         orders_minute: int = ORDERS_MINUTE,
+        plan: Plan = NO_PLAN,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -67,6 +70,7 @@ class Simulator:
             draws=self._latency,
             seed=seed,
             limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
+            plan=plan,
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)
@@ -84,6 +88,7 @@ class Simulator:
         for account in state.accounts.values():
             state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": f"{account.wallet:f}"})
         self._core.upkeep.start()
+        self._core.contracts.start()
         self._opened = True
 
     # -- requests ----------------------------------------------------------------------------------------------------
@@ -170,6 +175,12 @@ class Simulator:
     def next_ns(self) -> int | None:
         """The earliest thing that is scheduled; the market may touch an order before it."""
         return self._core.state.timetable.next_ns
+
+    def news(self) -> list[News]:
+        """What the public has to hear, since the last call."""
+        news = list(self._core.state.news)
+        self._core.state.news.clear()
+        return news
 
     # -- private stream ----------------------------------------------------------------------------------------------
 

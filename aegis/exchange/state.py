@@ -17,6 +17,7 @@ from aegis.exchange.books import Books
 from aegis.exchange.latency import LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import E8, Listing
+from aegis.exchange.news import News
 from aegis.exchange.orders import OrderStore
 from aegis.exchange.security import AccountSetup
 
@@ -24,6 +25,7 @@ __all__ = ["Due", "Fill", "Income", "State", "Timetable", "TriggerDue", "UserPus
 
 _KEPT_FILLS = 100_000
 _KEPT_INCOME = 100_000
+_KEPT_NEWS = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +145,8 @@ class State:
         """(account, symbol) -> when its orders are cancelled, ms (countdownCancelAll)."""
         self._outbox: list[tuple[str, str, dict[str, Any]]] = []
         self.last_push_ns: dict[str, int] = {}
+        self.news: deque[News] = deque(maxlen=_KEPT_NEWS)
+        """For the public; whoever serves it takes it out."""
 
     # -- time and prices ---------------------------------------------------------------------------------------------
 
