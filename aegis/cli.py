@@ -157,19 +157,23 @@ def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.option("--rest-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--socket-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep ledger and state here.")
+@click.option("--scenario", "scenario_name", metavar="FILE", help="What happens: a path, or the name of a shipped one.")
+@click.option("--recording", type=_INPUT, metavar="FILE", help="Prices from lines `<ns> <json>`, plain or gzip.")
 @click.option("--settings", "settings_json", hidden=True, help="Every setting as JSON; how a run starts its exchange.")
-def exchange(settings_json: str | None, state: Path | None, **options: Any) -> None:
+def exchange(settings_json: str | None, state: Path | None, scenario_name: str | None, **options: Any) -> None:
     """The simulated exchange alone, for other clients.
 
     Prints one JSON line with addresses and keys when it is ready; ends on SIGINT, SIGTERM, or when its stdin closes.
     """
+    from aegis.config_scenario import Scenario, load_scenario
     from aegis.exchange.process import run_child
     from aegis.exchange.settings import ExchangeSettings
 
     if settings_json is not None:
         settings = ExchangeSettings.from_json(settings_json)
     else:
-        settings = ExchangeSettings(state_dir=state, **options)
+        scenario = Scenario() if scenario_name is None else load_scenario(scenario_name)
+        settings = ExchangeSettings(state_dir=state, scenario=scenario, **options)
     sys.exit(run_child(settings))
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.books import Books
 from aegis.exchange.connection import Connection
 from aegis.exchange.driver import Driver
-from aegis.exchange.history import History
+from aegis.exchange.history import History, Past
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.exchange.market import Arrays
 from aegis.exchange.market_server import MarketHub
+from aegis.exchange.planted import PlantedEdge
 from aegis.exchange.private_server import PrivateHub
+from aegis.exchange.replayed import ReplayedSource
 from aegis.exchange.rest_server import RestGateway, serve_rest
-from aegis.exchange.scenario import Plan, plan_of, with_scenario
+from aegis.exchange.scenario import NO_PLAN, Plan, plan_of, with_scenario
 from aegis.exchange.session import Hub, Session
 from aegis.exchange.settings import LEDGER_FILE, ExchangeAddresses, ExchangeSettings
 from aegis.exchange.simulator import AccountSetup, Fees, Latency, Simulator
@@ -39,11 +41,13 @@ from aegis.exchange.synthetic import SyntheticSource
 from aegis.exchange.trade_server import TradeSession
 from aegis.runtime.clock import SystemClock
 
-__all__ = ["ACCOUNT", "STATE_FILE", "Exchange", "serve_exchange"]
+__all__ = ["ACCOUNT", "EDGE_FILE", "STATE_FILE", "Exchange", "serve_exchange"]
 
 #: Id of the one account.
 ACCOUNT = "main"
 STATE_FILE = "exchange.npz"
+#: What a planted edge did, in the state directory.
+EDGE_FILE = "edge.jsonl"
 #: Member of the state file that holds everything that is no array, as JSON.
 _JSON = "exchange.json"
 _NS_PER_MS = 1_000_000
@@ -78,15 +82,10 @@ class Exchange:
         """
         saved = _load(settings)
         born_ns = now_ns if saved is None else saved[0].born_ns
-        listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
-        listings = with_scenario(settings.scenario, listings, settings.seed, born_ns)
-        plan = plan_of(settings.scenario, listings, born_ns)
-        source = SyntheticSource(
-            listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility,
-            plan=plan,
-        )  # fmt: skip
+        source, past, plan = _market(settings, born_ns)
+        listings = source.listings
         books = Books(listings, source, start_ns=born_ns)
-        history = History(listings, source.history(), born_ns // _NS_PER_MS)
+        history = History(listings, past, born_ns // _NS_PER_MS)
         ledger = _open_ledger(settings)
         if saved is None and settings.state_dir is not None and ledger.seq:
             ledger.close()
@@ -135,6 +134,31 @@ class Exchange:
             raise ConfigError(f"the exchange state could not be saved: {error}") from error
         finally:
             self.ledger.close()
+
+
+def _market(settings: ExchangeSettings, born_ns: int) -> tuple[SyntheticSource | ReplayedSource, Past | None, Plan]:
+    """Prices, what was before them, and what shall happen. Raises ConfigError."""
+    if settings.recording is not None:
+        return ReplayedSource(settings.recording, born_ns), None, NO_PLAN
+    listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
+    listings = with_scenario(settings.scenario, listings, settings.seed, born_ns)
+    plan = plan_of(settings.scenario, listings, born_ns)
+    source = SyntheticSource(
+        listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility, plan=plan,
+        edge=_edge(settings, listings, born_ns),
+    )  # fmt: skip
+    return source, source.history(), plan
+
+
+def _edge(settings: ExchangeSettings, listings: Sequence[Listing], born_ns: int) -> PlantedEdge | None:
+    """Raises ConfigError where its truth would have no place."""
+    edge = settings.scenario.edge
+    if not edge.strength_bps:
+        return None
+    if settings.state_dir is None:
+        raise ConfigError("exchange: a planted edge needs a state directory, where its truth is written")
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    return PlantedEdge(edge, listings, born_ns, settings.state_dir / EDGE_FILE)
 
 
 def _open_ledger(settings: ExchangeSettings) -> Ledger:

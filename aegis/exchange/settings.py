@@ -75,10 +75,13 @@ class ExchangeSettings:
     tick_ms: float = attrs.field(default=5.0, validator=_between(0.1, 1_000.0))
     sockets: SocketLimits = attrs.field(factory=SocketLimits)
     scenario: Scenario = attrs.field(factory=Scenario)
+    recording: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.latency_p99_ms < self.latency_median_ms:
             raise ConfigError("exchange: latency_p99_ms must not be below latency_median_ms")
+        if self.recording is not None and self.scenario != Scenario():
+            raise ConfigError("exchange: a scenario bends the synthetic market, and a recording has no such")
         if self.latency_median_ms == 0.0 and self.latency_p99_ms > 0.0:
             raise ConfigError("exchange: latency_p99_ms must be 0 where latency_median_ms is 0")
         for name in ("api_key", "api_secret"):

@@ -13,6 +13,7 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.history import Past
 from aegis.exchange.listing import Listing
 from aegis.exchange.market import Arrays, EventArray
+from aegis.exchange.planted import PlantedEdge
 from aegis.exchange.scenario import NO_PLAN, PENDING, Plan
 from aegis.exchange.synthetic_course import Course
 from aegis.kernels import books, past, synthetic
@@ -22,6 +23,7 @@ __all__ = ["SyntheticSource"]
 
 _STATE = ("market", "levels", "counts")
 _NS_PER_SECOND = 1_000_000_000
+_NEVER = 2**62
 
 
 class SyntheticSource:
@@ -35,7 +37,7 @@ class SyntheticSource:
 
     def __init__(
         self, listings: Sequence[Listing], *, seed: int, start_ns: int, rate: float = 0.0, volatility: float = 1.0,
-        plan: Plan = NO_PLAN,
+        plan: Plan = NO_PLAN, edge: PlantedEdge | None = None,
     ) -> None:  # fmt: skip
         self.listings = tuple(listings)
         self.seed = seed
@@ -52,6 +54,8 @@ class SyntheticSource:
         self._counts = _opening(self.listings)
         self._bin = start_ns // synthetic.BIN_NS + 1
         self._entered = self._course.passed(self._bin - 1)
+        self._edge = edge
+        self._close_bin = _NEVER if edge is None else edge.due(self._bin)
         self._pending: EventArray = self._opening_events()
         padding = int(self._params[:, synthetic.PADDING].sum()) + n
         self._room = n * synthetic.ROOM_PER_BIN + padding
@@ -80,10 +84,22 @@ class SyntheticSource:
         rows["mark_e8"] = rows["index_e8"] = start
         return rows
 
+    def _close_bar(self) -> None:
+        """A bar of the planted edge is over."""
+        assert self._edge is not None
+        self._edge.close(self._close_bin)
+        self._set_course(self._close_bin)
+        self._close_bin = self._edge.due(self._close_bin + 1)
+
+    def _set_course(self, place: int) -> None:
+        self._params[:], self._factor = self._course.at(place)
+        if self._edge is not None:
+            self._params[:, synthetic.DRIFT] += self._edge.drift
+
     def _enter(self, place: int) -> EventArray:
         """The plan has something new at this bin: other parameters, jumps, symbols that open."""
         before = self._params[:, synthetic.OPEN].copy()
-        self._params[:], self._factor = self._course.at(place)
+        self._set_course(place)
         for symbol, jump in self._course.jumps(place):
             self._levels[symbol, synthetic.OWN] += jump
         open_now = self._params[:, synthetic.OPEN] > 0.0
@@ -103,11 +119,17 @@ class SyntheticSource:
                 batches.append(self._enter(edge))
                 self._entered += 1
                 continue
+            if self._close_bin <= self._bin:
+                self._close_bar()
+                continue
             self._bin, count = synthetic.run_bins(
-                self._bin, min(last, edge - 1), self._params, self._keys, self._market_keys[0], self._market,
-                self._levels, self._counts, self._tick_e8, self.volatility * self._factor, self._out, self._room,
+                self._bin, min(last, edge - 1, self._close_bin - 1), self._params, self._keys, self._market_keys[0],
+                self._market, self._levels, self._counts, self._tick_e8, self.volatility * self._factor, self._out,
+                self._room,
             )  # fmt: skip
             rows = self._out[:count]
+            if self._edge is not None:
+                self._edge.add(rows)
             batches.append(rows[np.argsort(rows["time_ns"], kind="stable")])
             rows[:] = np.zeros(1, books.EVENT)
         events = np.concatenate(batches)
@@ -119,6 +141,8 @@ class SyntheticSource:
         """State from which an equal source goes on exactly as this one would."""
         state: Arrays = {name: getattr(self, f"_{name}").copy() for name in _STATE}
         state["pending"] = self._pending.copy()
+        if self._edge is not None:
+            state["planted"] = self._edge.state.copy()
         state["scalars"] = np.array([self.seed, self.start_ns, self._bin], np.int64)
         return state
 
@@ -136,7 +160,10 @@ class SyntheticSource:
             getattr(self, f"_{name}")[...] = state[name]
         self._pending = state["pending"].copy()
         self._entered = self._course.passed(place - 1)
-        self._params[:], self._factor = self._course.at(place - 1)
+        if self._edge is not None:
+            self._edge.state[...] = state["planted"]
+            self._close_bin = self._edge.due(place)
+        self._set_course(place - 1)
 
     # ------------------------------------------------------------------------------------------------------- the past
 
