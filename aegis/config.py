@@ -19,8 +19,9 @@ import cattrs
 import tomli_w
 
 from aegis.config_checks import between, matching, one_of
-from aegis.config_files import parse_toml, preset_files, read_named
-from aegis.config_scenario import load_scenario, located
+from aegis.config_faults import fault_names, load_faults
+from aegis.config_files import located, parse_toml, preset_files, read_named
+from aegis.config_scenario import load_scenario, scenario_names
 from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
 from aegis.config_tree import TreeError, structure
 from aegis.config_venue import VenueConfig
@@ -86,6 +87,7 @@ def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
 
 
 _symbol_names = matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
+_file_name = matching(r"[^\0\r\n]{0,1000}", "a path, or the name of a shipped file")
 _variable = matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment variable in capitals", seen=False)
 
 
@@ -203,7 +205,8 @@ class ExchangeConfig:
     taker_fee_bps: float = attrs.field(default=5.0, validator=between(0, 100))
     wallet: float = attrs.field(default=10_000.0, validator=between(1, 1e12))
     weight_limit: int = attrs.field(default=2_400, validator=between(100, 10_000_000))
-    scenario: str = attrs.field(default="", validator=matching(r"[^\0\r\n]{0,1000}", "a path, or the name of one"))
+    scenario: str = attrs.field(default="", validator=_file_name)
+    faults: str = attrs.field(default="", validator=_file_name)
 
     def __attrs_post_init__(self) -> None:
         median, p99 = self.latency_median_ms, self.latency_p99_ms
@@ -243,14 +246,17 @@ def loads(text: str, origin: str = "config", folder: Path | None = None) -> Conf
     if isinstance(strategy, dict) and isinstance(strategy.get("file"), str) and strategy["file"]:
         strategy["file"] = os.path.abspath((folder or Path()) / strategy["file"])
     told = tree.get("exchange")
-    if isinstance(told, dict) and isinstance(told.get("scenario"), str) and told["scenario"]:
-        told["scenario"] = located(told["scenario"], folder or Path())
+    for key, names in (("scenario", scenario_names()), ("faults", fault_names())):
+        if isinstance(told, dict) and isinstance(told.get(key), str) and told[key]:
+            told[key] = located(told[key], folder or Path(), names)
     try:
         config = structure(tree, Config)
     except TreeError as error:
         raise ConfigError(f"{origin}: {error}") from None
     if config.exchange.scenario:
         load_scenario(config.exchange.scenario)  # what is wrong with it is known now
+    if config.exchange.faults:
+        load_faults(config.exchange.faults)
     if duration_ms(config.bars.base) not in map(duration_ms, _SERVED):  # only a replay can do with others
         raise ConfigError(f"{origin}: bars.base: the venue serves {', '.join(_SERVED)}, not {config.bars.base!r}")
     if config.mode == "sim" and config.venue.named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from aegis.core.errors import ConfigError
 
-__all__ = ["load_toml", "parse_toml", "preset_files", "read_named"]
+__all__ = ["load_toml", "located", "parse_toml", "preset_files", "read_named"]
 
 _NAME = 240  # characters of a file's name that are repeated to whoever mistyped it
 
@@ -42,6 +43,13 @@ def read_named(name: str, folder: str, what: str) -> tuple[str, str]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         shown = name if name.isprintable() and 0 < len(name) <= _NAME else repr(name[:_NAME])
         raise ConfigError(f"{shown}: {reason}; shipped {what} are {', '.join(preset_files(folder))}") from None
+
+
+def located(name: str, folder: Path, shipped: tuple[str, ...]) -> str:
+    """A bare name of one that ships as it is, else the whole path of a file named in `folder`."""
+    if name.removesuffix(".toml") in shipped and not (folder / name).is_file():
+        return name
+    return os.path.abspath(folder / name)
 
 
 def parse_toml(text: str, origin: str) -> dict[str, Any]:

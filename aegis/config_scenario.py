@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import attrs
 
 from aegis.config_checks import between, matching, one_of
@@ -15,7 +12,7 @@ from aegis.config_files import load_toml, preset_files
 from aegis.config_tree import TreeError, structure
 from aegis.core.errors import ConfigError
 
-__all__ = ["ContractStep", "Edge", "Phase", "Scenario", "load_scenario", "located", "scenario_names"]
+__all__ = ["ContractStep", "Edge", "Phase", "Scenario", "load_scenario", "scenario_names"]
 
 _FOLDER = "scenarios"
 _symbols = matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
@@ -93,12 +90,6 @@ class Scenario:
 def scenario_names() -> tuple[str, ...]:
     """Bare names that `load_scenario` accepts."""
     return preset_files(_FOLDER)
-
-
-def located(name: str, folder: Path) -> str:
-    """A bare name of one that ships as it is, else the whole path of a file named in `folder`."""
-    shipped = name.removesuffix(".toml") in scenario_names() and not (folder / name).is_file()
-    return name if shipped else os.path.abspath(folder / name)
 
 
 def load_scenario(name: str) -> Scenario:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from aegis.exchange.books import Books
 from aegis.exchange.coin_margined import coin_quotes, force_order, with_coin_margined
+from aegis.exchange.fault_draws import FaultPlan
 from aegis.exchange.frames import Encoder, combined
 from aegis.exchange.history import History, aggregates
 from aegis.exchange.listing import Listing
@@ -108,7 +109,13 @@ class _Topic:
 class MarketHub:
     """Subscribers of public streams."""
 
-    def __init__(self, books: Books, listings: Sequence[Listing], history: History) -> None:
+    def __init__(
+        self, books: Books, listings: Sequence[Listing], history: History, faults: FaultPlan | None = None
+    ) -> None:
+        """With faults, what subscribers get is not all that happened."""
+        self._faults = faults
+        self._stale: dict[int, int] = {}
+        self._next_stale_ns = 0
         self._books = books
         self._history = history
         self._encoder = Encoder(listings)
@@ -159,6 +166,8 @@ class MarketHub:
     def publish(self, records: npt.NDArray[np.void], now_ns: int, news: Sequence[News] = ()) -> None:
         """Send what happened up to `now_ns`; records are those of `Books.published`, in time order."""
         self._tell(records, now_ns, news)
+        if self._faults is not None:
+            records = self._without_stale(self._faults, records, now_ns)
         if self._feeds and len(records):
             sums = aggregates(records)
             for session, feed in self._feeds.items():
@@ -197,7 +206,30 @@ class MarketHub:
             self._push_quotes(topic)
             return
         for payload in topic.source.payloads():
+            depth = topic.stream.kind in (StreamKind.DEPTH, StreamKind.DEPTH_DIFF)
+            if depth and self._faults and self._faults.happens("depth_gap", self._faults.faults.market.depth_gap):
+                continue
             topic.push(payload)
+
+    def _without_stale(
+        self, faults: FaultPlan, records: npt.NDArray[np.void], now_ns: int
+    ) -> npt.NDArray[np.void]:
+        """Without the quotes of symbols whose quotes stand still."""
+        told = faults.faults.market
+        if not told.stale_every_s and not self._stale:
+            return records
+        if told.stale_every_s and now_ns >= self._next_stale_ns:
+            if self._next_stale_ns:
+                quoted = np.flatnonzero(self._books.bid > 0)
+                symbol = int(quoted[int(faults.uniform("stale_symbol", len(quoted) - 1e-9))])
+                self._stale[symbol] = now_ns + round(told.stale_for_s * 1e9)
+                faults.counts["stale"] += 1
+            self._next_stale_ns = now_ns + round(faults.waiting_s("stale", told.stale_every_s) * 1e9)
+        self._stale = {symbol: until_ns for symbol, until_ns in self._stale.items() if until_ns > now_ns}
+        stale = np.isin(records["symbol"], list(self._stale))
+        still: npt.NDArray[np.bool_] = stale & (records["kind"] == kernels.QUOTE)
+        moving: npt.NDArray[np.void] = records[~still]
+        return moving
 
     def _push_quotes(self, topic: _Topic) -> None:
         """The present quote of every symbol that has one."""

@@ -7,6 +7,7 @@ import os
 import socket
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,21 @@ import msgspec
 import numpy as np
 import trio
 
+from aegis.config_faults import Faults
 from aegis.core.errors import ConfigError
 from aegis.exchange.books import Books
 from aegis.exchange.connection import Connection
+from aegis.exchange.control_server import ControlGateway
 from aegis.exchange.driver import Driver
+from aegis.exchange.fault_draws import FaultPlan
+from aegis.exchange.faulty_core import FaultyCore
+from aegis.exchange.faulty_feeds import FaultyPush, break_connection
 from aegis.exchange.history import History, Past
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.exchange.market import Arrays
 from aegis.exchange.market_server import MarketHub
+from aegis.exchange.pace import Pace, pace_of
 from aegis.exchange.planted import PlantedEdge
 from aegis.exchange.private_server import PrivateHub
 from aegis.exchange.replayed import ReplayedSource
@@ -226,56 +233,114 @@ async def serve_exchange(
     Raises:
         VenueUnavailable: a port is taken. ConfigError: see `Exchange.build`.
     """
-    now_ns = clock if clock is not None else SystemClock().wall_ns
+    wall_ns = clock if clock is not None else SystemClock().wall_ns
     # Taken first: a port in use is known before anything expensive happens.
-    with (
-        bind_listener(settings.host, settings.rest_port) as rest,
-        bind_listener(settings.host, settings.socket_port) as sockets,
-    ):
+    with ExitStack() as ports:
+        bound = [
+            ports.enter_context(bind_listener(settings.host, port))
+            for port in (settings.rest_port, settings.socket_port, settings.control_port)
+            if port is not None
+        ]
         async with alone_in(settings.state_dir):
-            await _serve(settings, now_ns, rest, sockets, task_status)
+            await _serve(settings, wall_ns, bound, task_status)
 
 
 async def _serve(
     settings: ExchangeSettings,
-    now_ns: Callable[[], int],
-    rest: socket.socket,
-    sockets: socket.socket,
+    wall_ns: Callable[[], int],
+    bound: Sequence[socket.socket],
     task_status: trio.TaskStatus[ExchangeAddresses],
 ) -> None:
-    exchange = await trio.to_thread.run_sync(Exchange.build, settings, now_ns())
-    market = MarketHub(exchange.books, exchange.listings, exchange.history)
-    private = PrivateHub(exchange.simulator.account_of)
-    exchange.simulator.user_events = private.publish
-
-    def published(at_ns: int) -> None:
-        records = exchange.books.published()
-        exchange.history.apply(records, at_ns)
-        market.publish(records, at_ns, exchange.simulator.news())
-
-    driver = Driver(
-        clock=now_ns,
-        advance=exchange.simulator.advance,
-        next_ns=exchange.simulator.next_ns,
-        published=published,
-        start_ns=exchange.books.now_ns,
-        tick_s=settings.tick_ms / 1e3,
-    )
+    faults = FaultPlan(settings.faults, wall_ns())
+    pace = pace_of(settings.speed, partial(_skewed, faults, wall_ns))
+    exchange = await trio.to_thread.run_sync(Exchange.build, settings, pace.now_ns())
+    serving = _Serving.of(exchange, faults, pace)
+    rest, sockets, *control = bound
     try:
-        await driver.catch_up()
+        await serving.driver.catch_up()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(driver.run)
-            addresses = _addresses(settings, rest.getsockname()[1], sockets.getsockname()[1])
-            await nursery.start(serve_rest, RestGateway(exchange.simulator, driver.submit), rest)
-            serve = partial(_serve_connection, settings, exchange, driver, market, private)
-            await nursery.start(serve_sockets, sockets, settings.sockets, serve)
+            nursery.start_soon(serving.driver.run)
+            addresses = _addresses(settings, [one.getsockname()[1] for one in bound])
+            await nursery.start(serve_rest, RestGateway(serving.core, serving.driver.submit), rest)
+            await nursery.start(
+                partial(serve_sockets, pace=pace), sockets, settings.sockets, serving.serve_connection
+            )
+            for port in control:
+                await nursery.start(serve_rest, ControlGateway(faults), port)
             task_status.started(addresses)
     finally:
-        exchange.close(save=driver.consistent)
+        exchange.close(save=serving.driver.consistent)
 
 
-def _addresses(settings: ExchangeSettings, rest_port: int, socket_port: int) -> ExchangeAddresses:
+def _skewed(faults: FaultPlan, wall_ns: Callable[[], int]) -> int:
+    """The venue's clock, which may be wrong."""
+    now_ns, told = wall_ns(), faults.faults.clock
+    return now_ns + round(told.skew_ms * 1e6) + round((now_ns - faults.born_ns) * told.drift_ppm * 1e-6)
+
+
+@attrs.frozen(eq=False)
+class _Serving:
+    """The parts of a running exchange. `core` is the simulator, or what stands before it."""
+
+    exchange: Exchange
+    core: Simulator | FaultyCore
+    driver: Driver
+    market: MarketHub
+    private: PrivateHub
+    faults: FaultPlan | None
+
+    @classmethod
+    def of(cls, exchange: Exchange, faults: FaultPlan, pace: Pace) -> _Serving:
+        """With faults only where there are any, or where some may come."""
+        settings, simulator = exchange.settings, exchange.simulator
+        troubled = settings.faults != Faults() or settings.control_port is not None
+        market = MarketHub(exchange.books, exchange.listings, exchange.history, faults if troubled else None)
+        private = PrivateHub(simulator.account_of)
+        core, steps = FaultyCore(simulator, faults), [pace.stepped]
+        simulator.user_events = private.publish
+        if troubled:
+            push = FaultyPush(private.publish, faults)
+            simulator.user_events = push.push
+            steps += [core.step, push.step]
+
+        def published(at_ns: int) -> None:
+            records = exchange.books.published()
+            exchange.history.apply(records, at_ns)
+            market.publish(records, at_ns, simulator.news())
+            for step in steps:
+                step(at_ns)
+
+        driver = Driver(
+            clock=pace.now_ns,
+            advance=simulator.advance,
+            next_ns=simulator.next_ns,
+            published=published,
+            start_ns=exchange.books.now_ns,
+            tick_s=settings.tick_ms / 1e3,
+        )
+        faults.born_ns = exchange.born_ns
+        return cls(exchange, core if troubled else simulator, driver, market, private, faults if troubled else None)
+
+    async def serve_connection(self, connection: Connection, endpoint: Endpoint) -> None:
+        """Serve one socket to its end."""
+        async with trio.open_nursery() as nursery:
+            if self.faults is not None:
+                nursery.start_soon(break_connection, connection, self.faults)
+            await self._session(connection, endpoint).run()
+            nursery.cancel_scope.cancel(reason="connection ended")
+
+    def _session(self, connection: Connection, endpoint: Endpoint) -> Session | TradeSession:
+        limits = self.exchange.settings.sockets
+        if endpoint.route is Route.TRADE:
+            submit, told = self.driver.submit, endpoint.rate_limits
+            return TradeSession(connection, self.core, submit, limits, rate_limits=told)
+        hub: Hub = self.private if endpoint.route is Route.PRIVATE else self.market
+        return Session(connection, endpoint, hub, limits)
+
+
+def _addresses(settings: ExchangeSettings, ports: Sequence[int]) -> ExchangeAddresses:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    rest_port, socket_port, *control = ports
     return ExchangeAddresses(
         rest=f"http://{host}:{rest_port}",
         stream=f"ws://{host}:{socket_port}",
@@ -284,23 +349,5 @@ def _addresses(settings: ExchangeSettings, rest_port: int, socket_port: int) -> 
         api_secret=settings.api_secret,
         seed=settings.seed,
         symbols=settings.symbols,
+        control=f"http://{host}:{control[0]}" if control else "",
     )
-
-
-async def _serve_connection(
-    settings: ExchangeSettings,
-    exchange: Exchange,
-    driver: Driver,
-    market: MarketHub,
-    private: PrivateHub,
-    connection: Connection,
-    endpoint: Endpoint,
-) -> None:
-    limits = settings.sockets
-    if endpoint.route is Route.TRADE:
-        await TradeSession(
-            connection, exchange.simulator, driver.submit, limits, rate_limits=endpoint.rate_limits
-        ).run()
-    else:
-        hub: Hub = private if endpoint.route is Route.PRIVATE else market
-        await Session(connection, endpoint, hub, limits).run()

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from aegis.config import Config
+from aegis.config_faults import Faults, load_faults
 from aegis.config_scenario import Scenario, load_scenario
 from aegis.core.errors import ConfigError
 
@@ -49,6 +50,7 @@ class SocketLimits:
 class ExchangeSettings:
     """Everything that shapes a run of the simulated exchange. A wrong value raises ConfigError with its name.
 
+    `speed` is how many seconds of the venue's time pass in one, 0 for as many as can be.
     `rate` is in public frames a second over all symbols; fees are fractions of notional; ports of 0 mean any free one.
     Keys that are not given are made from the seed, so that a resumed run keeps them.
     """
@@ -76,6 +78,9 @@ class ExchangeSettings:
     sockets: SocketLimits = attrs.field(factory=SocketLimits)
     scenario: Scenario = attrs.field(factory=Scenario)
     recording: Path | None = None
+    faults: Faults = attrs.field(factory=Faults)
+    control_port: int | None = None
+    speed: float = attrs.field(default=1.0, validator=_between(0.0, 1e6))
 
     def __attrs_post_init__(self) -> None:
         if self.latency_p99_ms < self.latency_median_ms:
@@ -108,7 +113,7 @@ class ExchangeAddresses:
     """Where a running exchange listens and with which key: the `ready` line of its process.
 
     `rest` is an http:// origin, `stream` a ws:// origin under which /public, /market and /private live, `trade` the
-    full URL of the trade socket.
+    full URL of the trade socket, `control` the origin of the control endpoint, empty where there is none.
     """
 
     rest: str
@@ -118,6 +123,7 @@ class ExchangeAddresses:
     api_secret: str = attrs.field(repr=False)
     seed: int
     symbols: int
+    control: str = ""
 
     def to_json(self) -> bytes:
         """One line, without its newline."""
@@ -131,6 +137,7 @@ class ExchangeAddresses:
             if fields.pop("event", None) != "ready":
                 raise ValueError("no ready line")
             text = {name: str(fields.pop(name)) for name in ("rest", "stream", "trade", "api_key", "api_secret")}
+            text["control"] = str(fields.pop("control", ""))
             return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")))
         except (msgspec.DecodeError, KeyError) as error:
             raise ValueError(f"no ready line: {error}") from None
@@ -152,6 +159,7 @@ def exchange_settings(config: Config, directory: Path | None) -> ExchangeSetting
         wallet=Decimal(str(told.wallet)),
         state_dir=directory,
         scenario=load_scenario(told.scenario) if told.scenario else Scenario(),
+        faults=load_faults(told.faults) if told.faults else Faults(),
     )
 
 

@@ -10,7 +10,7 @@ from aegis.core.errors import ConfigError, InvariantBroken
 from aegis.exchange.account import MONEY, Fees
 from aegis.exchange.api import ApiRequest, ApiResponse
 from aegis.exchange.api_dispatch import Dispatcher
-from aegis.exchange.api_ws import WsApi
+from aegis.exchange.api_ws import WsApi, WsCall
 from aegis.exchange.books import Books
 from aegis.exchange.core import Core
 from aegis.exchange.history import History
@@ -108,7 +108,7 @@ class Simulator:
         self._core.state.timetable.add(self._core.state.now_ns + self._latency.draw_ns(), arrive)
 
     def ws_api(
-        self, message: bytes, now_ns: int, deliver: Callable[[bytes], None], connection: Hashable = None
+        self, message: bytes, now_ns: int, deliver: Callable[[bytes | None], None], connection: Hashable = None
     ) -> None:
         """Take a frame of the WebSocket API; the same handlers and latency as REST.
 
@@ -128,6 +128,15 @@ class Simulator:
             self._core.state.timetable.add(self._later(self._replies, socket), lambda: deliver(reply))
 
         self._core.state.timetable.add(self._later(self._arrivals, socket), arrive)
+
+    def decode_ws(self, message: bytes) -> WsCall:
+        """What a frame of the WebSocket API asks for."""
+        return self._ws.decode(message)
+
+    @property
+    def now_ns(self) -> int:
+        """The exchange's time."""
+        return self._core.state.now_ns
 
     def _later(self, lane: dict[Hashable, int], socket: Hashable) -> int:
         """A latency from now, but not before what the socket carries already."""
