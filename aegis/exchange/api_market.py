@@ -6,8 +6,9 @@ from typing import Any
 
 from aegis.exchange.api import Call, Params, Route, Security
 from aegis.exchange.errors import Refusal
+from aegis.exchange.exchange_info import exchange_info
 from aegis.exchange.history import INTERVALS
-from aegis.exchange.listing import Listing, decimal_text, exchange_info
+from aegis.exchange.listing import Listing, decimal_text
 
 __all__ = ["ROUTES"]
 
@@ -116,7 +117,7 @@ def read_ticker(call: Call) -> Any:
     named = call.optional_listing()
     if named is not None:
         return _ticker(call, named)
-    return [_ticker(call, listing) for listing in call.core.state.listings]
+    return [_ticker(call, listing) for listing in call.core.state.listings if listing.onboard_ms <= call.now_ms]
 
 
 def _ticker(call: Call, listing: Listing) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def read_price(call: Call) -> Any:
     named = call.optional_listing()
     if named is not None:
         return _price(call, named)
-    return [_price(call, listing) for listing in call.core.state.listings]
+    return [_price(call, listing) for listing in call.core.state.listings if listing.onboard_ms <= call.now_ms]
 
 
 def _price(call: Call, listing: Listing) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from aegis.core.values import OrderStatus, Side
 from aegis.exchange.account import Account, Position, commission
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import money, plain
+from aegis.exchange.news import Liquidation
 from aegis.exchange.orders import Order
 from aegis.exchange.state import Fill, State
-from aegis.exchange.userstream import account_update, order_trade_update, trade_lite
+from aegis.exchange.userstream import account_update, average, order_trade_update, trade_lite
 
 __all__ = ["Booking", "ExpiryReason"]
 
@@ -23,6 +24,7 @@ class ExpiryReason:
     IOC_REMAINDER = 2
     REDUCE_ONLY = 4
     LIQUIDATED = 5
+    DELISTED = 7
     MARKET_REMAINDER = 9
 
 
@@ -76,6 +78,17 @@ class Booking:
         state.tell(account.id, trade_lite(order, fill, state.now_ms))
         changed = [(side, state.mark_e8(listing)) for side in account.sides(listing)]
         state.tell(account.id, account_update(account, state.now_ms, "ORDER", changed))
+        if execution == "CALCULATED" and not order.client_id.startswith("settlement"):
+            self._announce(order, fill)
+
+    def _announce(self, order: Order, fill: Fill) -> None:
+        """The public hears of a forced order."""
+        self._state.news.append(
+            Liquidation(
+                listing=order.listing, side=order.side.value, ticks=order.ticks or fill.ticks, steps=order.steps,
+                last_steps=fill.steps, filled=order.filled, average=average(order), ms=fill.ms,
+            )
+        )  # fmt: skip
 
     def _record_fill(self, fill: Fill, account: Account, position: Position) -> None:
         """Ledger: the match; then realised PnL and commission move the wallet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -13,15 +13,14 @@ import numpy as np
 
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
-__all__ = ["Bracket", "Listing", "decimal_text", "exchange_info", "listing_from_precision", "synthetic_listings"]
+__all__ = [
+    "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
+    "synthetic_listings",
+]  # fmt: skip
 
 DAY_MS = 86_400_000
 #: What exchangeInfo gives as delivery date of a contract that never delivers.
 NO_DELIVERY_MS = 4_133_404_800_000
-#: exchangeInfo lists conditional types still, although POST /order refuses them.
-_ORDER_TYPES = (
-    "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET",
-)  # fmt: skip
 #: `price * 10**8`: the unit of mark and index prices.
 E8 = 100_000_000
 
@@ -46,11 +45,15 @@ class Bracket:
     cum: Decimal
 
 
-@attrs.frozen(kw_only=True)
+_CHANGES: Any = attrs.setters.NO_OP
+
+
+@attrs.define(kw_only=True, on_setattr=attrs.setters.frozen)
 class Listing:
     """One contract. Prices on the order path are integers in ticks, quantities integers in steps.
 
-    The fields from `start_ticks` on describe only how the synthetic market behaves.
+    Everything is fixed but status, dates and brackets: `Contracts` changes them while the exchange runs, and everybody
+    who holds the contract sees it. The fields from `start_ticks` on describe only how the synthetic market behaves.
     """
 
     symbol: str
@@ -73,12 +76,12 @@ class Listing:
     trigger_protect: Decimal = Decimal("0.05")
     liquidation_fee: Decimal = Decimal("0.0125")
     market_take_bound: Decimal = Decimal("0.05")
-    status: str = "TRADING"
+    status: str = attrs.field(default="TRADING", on_setattr=_CHANGES)
     contract_type: str = "PERPETUAL"
     underlying_type: str = "COIN"
-    onboard_ms: int = 0
-    delivery_ms: int = NO_DELIVERY_MS
-    brackets: tuple[Bracket, ...] = ()
+    onboard_ms: int = attrs.field(default=0, on_setattr=_CHANGES)
+    delivery_ms: int = attrs.field(default=NO_DELIVERY_MS, on_setattr=_CHANGES)
+    brackets: tuple[Bracket, ...] = attrs.field(default=(), on_setattr=_CHANGES)
     start_ticks: int = 0  # last price at the start
     activity: float = 0.0  # aggressive orders a second, long-run mean
     annual_vol: float = 0.5  # of the symbol's own part
@@ -86,6 +89,11 @@ class Listing:
     spread_ticks: int = 1  # median
     touch_steps: int = 1  # median size displayed at the touch
     trade_steps: int = 1  # median size of one aggressive order
+
+    @property
+    def pair(self) -> str:
+        """What it is a contract on."""
+        return self.base + self.quote if "_" in self.symbol else self.symbol
 
     @cached_property
     def tick_units(self) -> int:
@@ -200,6 +208,11 @@ def _odd_ones(n: int, seed: int, now_ms: int) -> list[Listing]:
         attrs.evolve(_listing(name, price, n + k, rank + k, seed, now_ms), **change)
         for k, (name, price, change) in enumerate(changes)
     ]
+
+
+def new_listing(symbol: str, index: int, seed: int, now_ms: int, price: float | None = None) -> Listing:
+    """A contract that comes later, of middling activity; near `price`, or where its name's random numbers put it."""
+    return _listing(symbol.removesuffix("USDT"), price, index, 60, seed, now_ms)
 
 
 def _listing(base: str, price: float | None, index: int, rank: int, seed: int, now_ms: int) -> Listing:
@@ -319,77 +332,3 @@ def listing_from_precision(
 
 
 # ------------------------------------------------------------------------------------------------------ exchangeInfo
-
-
-def exchange_info(
-    listings: Sequence[Listing],
-    now_ms: int,
-    weight_limit: int = 2400,
-    *,
-    orders_minute: int = 1200,
-    orders_10s: int = 300,
-) -> dict[str, Any]:
-    """The body of GET /fapi/v1/exchangeInfo (PROTOCOL 4.2), with a field that no documentation knows."""
-    return {
-        "exchangeFilters": [],
-        "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight_limit},
-            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": orders_minute},
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": orders_10s},
-        ],
-        "serverTime": now_ms,
-        "assets": [
-            {"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"}
-            for asset in ("USDT", "USDC", "BNB")
-        ],
-        "symbols": [_symbol_info(listing) for listing in listings],
-        "timezone": "UTC",
-        "futuresType": "U_MARGINED",
-    }
-
-
-def _symbol_info(listing: Listing) -> dict[str, Any]:
-    return {
-        "symbol": listing.symbol,
-        "pair": listing.base + listing.quote if "_" in listing.symbol else listing.symbol,
-        "contractType": listing.contract_type,
-        "deliveryDate": listing.delivery_ms,
-        "onboardDate": listing.onboard_ms,
-        "status": listing.status,
-        "maintMarginPercent": "2.5000",
-        "requiredMarginPercent": "5.0000",
-        "baseAsset": listing.base,
-        "quoteAsset": listing.quote,
-        "marginAsset": listing.margin,
-        "pricePrecision": listing.price_decimals,
-        "quantityPrecision": listing.qty_decimals,
-        "baseAssetPrecision": 8,
-        "quotePrecision": 8,
-        "underlyingType": listing.underlying_type,
-        "underlyingSubType": [],
-        "settlePlan": 0,
-        "triggerProtect": f"{listing.trigger_protect:f}",
-        "liquidationFee": f"{listing.liquidation_fee:f}",
-        "marketTakeBound": f"{listing.market_take_bound:f}",
-        "maxMoveOrderLimit": 10000,
-        "filters": _filters(listing),
-        "orderTypes": list(_ORDER_TYPES),
-        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
-        "permissionSets": ["GRID", "COPY", "DCA", "RPI"],
-        "tomorrowsField": {"known": False},
-    }  # fmt: skip
-
-
-def _filters(listing: Listing) -> list[dict[str, Any]]:
-    lots = {"minQty": f"{listing.min_qty:f}", "stepSize": f"{listing.step:f}"}
-    return [
-        {"filterType": "PRICE_FILTER", "minPrice": f"{listing.min_price:f}", "maxPrice": f"{listing.max_price:f}",
-         "tickSize": f"{listing.tick:f}"},
-        {"filterType": "LOT_SIZE", **lots, "maxQty": f"{listing.max_qty:f}"},
-        {"filterType": "MARKET_LOT_SIZE", **lots, "maxQty": f"{listing.market_max_qty:f}"},
-        {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-        {"filterType": "MIN_NOTIONAL", "notional": f"{listing.min_notional:f}"},
-        {"filterType": "PERCENT_PRICE", "multiplierUp": f"{listing.multiplier_up:f}",
-         "multiplierDown": f"{listing.multiplier_down:f}", "multiplierDecimal": "4"},
-        {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE"},
-    ]  # fmt: skip

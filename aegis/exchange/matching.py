@@ -98,6 +98,16 @@ class Matching:
         self._take(order, limit, "CALCULATED" if new.liquidation else "TRADE")
         return order
 
+    def fill_at(self, new: NewOrder, ticks: int) -> None:
+        """An order of the exchange's own that is filled outside the book: delivery."""
+        order = self.draft(new)
+        order.order_id = self._state.orders.next_id(new.listing.index)
+        self._state.orders.add(order)
+        self._booking.record(order, "NEW", ExpiryReason.NONE)
+        self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED")
+        self._booking.settle(order)
+        self._booking.after_fills(order)
+
     def draft(self, new: NewOrder) -> Order:
         """The order that this asks for, known to nobody."""
         parent = new.parent

@@ -33,6 +33,7 @@ from aegis.exchange.frames import Encoder
 from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.ledger_view import fold_ledger
+from aegis.exchange.lines import FrameLines
 from aegis.exchange.listing import Listing
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
@@ -41,7 +42,6 @@ from aegis.kernels.layout import BAR
 from aegis.kernels.lines import Chunk
 from aegis.kernels.market import Table, symbol_index
 from aegis.research.ledger import compare_ledger
-from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
 from aegis.research.witness import Witness
 from aegis.runtime.clock import VirtualClock
