@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aegis.config import FeedConfig
 from aegis.core.values import SymbolName
-from aegis.engine.feed import plan_shards
+from aegis.engine.shards import plan_shards
 from aegis.venue.endpoints import LIVE
 
 WIDE = {"!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr"}
