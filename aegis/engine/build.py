@@ -158,7 +158,7 @@ def _decision(
         desk=desk,
         portfolio=Portfolio(market.margin_asset, Decimal(0), start_ns),
         statistics=TradeStatistics(),
-        setups=Setups(table=table, specs=market.specs, signals=Pool("signals", SIGNAL), candles=Pool("candles", BAR)),
+        setups=Setups(table=table, specs=specs, signals=Pool("signals", SIGNAL), candles=Pool("candles", BAR)),
         contexts=contexts,
         strategy=strategy,
         scribe=scribe,

@@ -65,6 +65,8 @@ def take_terms(
         contexts.add(terms.spec)
     elif spec.qty_decimals != decision.specs[index].qty_decimals:
         raise InvariantBroken(f"{spec.symbol}: the step of its quantities has changed to {spec.step}")
+    else:
+        decision.on_cold([index])  # what is armed lies on the old price grid; the next result makes it warm again
     contexts.know(terms.spec, terms.brackets, terms.fees)
     decision.scribe.append("state", {"symbol": spec.symbol, "terms": "joined" if index is None else "changed"}, now_ns)
     return added if index is None else None

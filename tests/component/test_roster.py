@@ -159,7 +159,9 @@ def stage(autojump_clock: trio.testing.MockClock) -> Any:
     return make
 
 
-async def test_a_listed_symbol_joins_on_the_emptiest_sockets_soon_after_the_venue_tells(stage: Any) -> None:
+async def test_a_listed_symbol_joins_on_the_emptiest_sockets_soon_after_the_venue_tells(
+    autojump_clock: Any, stage: Any
+) -> None:
     on = stage(min_age_days=0.0)
     on.venue.list("NEWUSDT")
     on.roster.ring()
@@ -172,7 +174,9 @@ async def test_a_listed_symbol_joins_on_the_emptiest_sockets_soon_after_the_venu
     assert on.rig.wanted[-1] == 3, "its history is asked for"
 
 
-async def test_what_comes_to_qualify_joins_on_the_daily_refresh_and_not_before(stage: Any) -> None:
+async def test_what_comes_to_qualify_joins_on_the_daily_refresh_and_not_before(
+    autojump_clock: Any, stage: Any
+) -> None:
     on = stage(min_age_days=30.0)
     on.venue.list("NEWUSDT", onboard_ms=START_NS // MS - 28 * DAY_MS - DAY_MS // 2)
     on.venue.list("POORUSDT", 10.0)
@@ -186,7 +190,9 @@ async def test_what_comes_to_qualify_joins_on_the_daily_refresh_and_not_before(s
     assert on.venue.rates == 1, "one symbol's fees stand for all"
 
 
-async def test_spare_rows_are_for_the_most_traded_and_who_waits_is_named(stage: Any, log_lines: Any) -> None:
+async def test_spare_rows_are_for_the_most_traded_and_who_waits_is_named(
+    autojump_clock: Any, stage: Any, log_lines: Any
+) -> None:
     on = stage(spare=1, min_age_days=0.0)
     on.venue.list("AUSDT", 6e6)
     on.venue.list("BUSDT", 7e6)
@@ -200,7 +206,7 @@ async def test_spare_rows_are_for_the_most_traded_and_who_waits_is_named(stage: 
 
 
 async def test_a_symbol_without_brackets_or_without_streams_waits_and_leaves_nothing_behind(
-    stage: Any, log_lines: Any
+    autojump_clock: Any, stage: Any, log_lines: Any
 ) -> None:
     on = stage(min_age_days=0.0)
     on.venue.list("AUSDT")
@@ -222,7 +228,9 @@ async def test_a_symbol_without_brackets_or_without_streams_waits_and_leaves_not
     assert on.joined() == ["BUSDT"], "it is asked for again"
 
 
-async def test_what_has_left_takes_no_entries_and_may_come_back(stage: Any, log_lines: Any) -> None:
+async def test_what_has_left_takes_no_entries_and_may_come_back(
+    autojump_clock: Any, stage: Any, log_lines: Any
+) -> None:
     on = stage(min_age_days=0.0)
     on.venue.list("ETHUSDT", status="BREAK")
     dropped = on.rig.machine.decision.contexts
@@ -237,7 +245,9 @@ async def test_what_has_left_takes_no_entries_and_may_come_back(stage: Any, log_
     assert len(log_lines.events("symbol.left")) == 1
 
 
-async def test_changed_rules_are_taken_over_but_not_other_lots(stage: Any) -> None:
+async def test_changed_rules_are_taken_over_but_not_other_lots(
+    autojump_clock: Any, stage: Any
+) -> None:
     on = stage(min_age_days=0.0)
     on.roster.ring()
     await on.run(10)
@@ -258,7 +268,9 @@ async def test_changed_rules_are_taken_over_but_not_other_lots(stage: Any) -> No
     assert contexts.dropped == {"SOLUSDT"}, "its bars are counted in the old lots"
 
 
-async def test_a_venue_that_does_not_answer_is_asked_again_after_a_minute(stage: Any, log_lines: Any) -> None:
+async def test_a_venue_that_does_not_answer_is_asked_again_after_a_minute(
+    autojump_clock: Any, stage: Any, log_lines: Any
+) -> None:
     on = stage(min_age_days=0.0)
     on.venue.list("NEWUSDT")
     on.venue.down = True
