@@ -96,7 +96,7 @@ class Observer:
         )
 
     def _unheard(self) -> int:
-        symbols = self.machine.table.symbols
+        symbols = self.machine.table.symbols[: len(self.machine.decision.specs)]
         return int(((symbols["quote_recv_ns"] == 0) | (symbols["last_id"] < 0)).sum())
 
     def _lag_ms(self, now_ns: int) -> float:

@@ -16,12 +16,10 @@ from aegis.config import decision_hash, dump
 from aegis.core.errors import InvariantBroken, Restartable
 from aegis.core.messages import Accepted, CancelRequest, Refused, Unknown
 from aegis.core.risk import TradingState
-from aegis.core.values import SymbolName
 from aegis.engine import journal_format
 from aegis.engine.analysis import Analysis, Job
 from aegis.engine.holes import FILL
 from aegis.engine.inputs import InputKind
-from aegis.engine.joining import Terms
 from aegis.engine.journal import Journal
 from aegis.kernels.market import counts
 from aegis.kernels.state import state_bytes
@@ -165,54 +163,6 @@ def test_the_recorded_inputs_give_the_same_journal_again(tmp_path: Path, seed: i
         replay_inputs(tmp_path / "tape", path, say=lambda line: None)
         assert compare(journals[0], path) == ""
         assert journal_format.digest(path) == journal_format.digest(journals[0])
-
-
-def test_a_symbol_that_joins_while_a_socket_is_down_begins_when_it_is_back() -> None:
-    rig = make_rig(names=NAMES[:1], spare=2)
-    rig.warm((0,))
-    rig.machine.connection(1, None, rig.now_ns)
-    rig.wanted.clear()
-    rig.machine.terms(make_terms(NAMES[1]), rig.now_ns)
-    table = rig.machine.table
-    assert rig.wanted == []
-    assert table.symbols["suspended"].tolist() == [1, 1, 0]
-    rig.up(1)
-    assert rig.wanted == [0, 1]
-    assert not table.symbols["suspended"].any()
-    rig.read(0, quote(rig.now_ns // MS, 5, 4999.0, 5001.0, 1))
-    assert table.symbols["bid"][1] == 4999.0
-    assert rig.machine.decision.contexts.heard_ns(1) == rig.now_ns
-
-
-def test_new_rules_of_a_known_symbol_are_taken_over() -> None:
-    rig = make_rig()
-    rig.machine.decision.on_contract(NAMES[1], "BREAK", rig.now_ns)
-    rig.machine.terms(make_terms(NAMES[1], tick=Decimal("0.5")), rig.now_ns)
-    contexts = rig.machine.decision.contexts
-    assert [spec.tick for spec in contexts.specs] == [Decimal("0.10"), Decimal("0.5"), Decimal("0.10")]
-    assert contexts.status(SymbolName(NAMES[1])) == "TRADING", "exchangeInfo is newer than what was told before"
-    assert rig.wanted == []
-    assert [data["terms"] for data in rig.notes.of("state") if "terms" in data] == ["changed"]
-
-
-@pytest.mark.parametrize(
-    "terms",
-    [
-        make_terms("NEWUSDT", trades=2),
-        make_terms("NEWUSDT", quotes=-1),
-        make_terms("N" * 129),
-        make_terms(NAMES[0], step=Decimal(1)),
-    ],
-)
-def test_what_cannot_join_changes_nothing(terms: Terms) -> None:
-    rig = make_rig(spare=1)
-    with pytest.raises(InvariantBroken):
-        rig.machine.terms(terms, rig.now_ns)
-    assert [spec.symbol for spec in rig.machine.decision.specs] == list(NAMES)
-    assert all(channel.symbols == (0, 1, 2) for channel in rig.machine.channels)
-    rig.machine.terms(make_terms("NEWUSDT"), rig.now_ns)
-    with pytest.raises(InvariantBroken, match="0 are spare"):
-        rig.machine.terms(make_terms("LATEUSDT"), rig.now_ns)
 
 
 def test_levels_sleep_until_quotes_and_trades_are_both_back() -> None:
