@@ -93,9 +93,10 @@ class MarketFeed:
             await self._answered.wait()
 
     def leave(self, symbol: int) -> None:
-        """The symbol's stream is not wanted any more."""
-        self.shard = self.shard.left(symbol)
-        self._change()
+        """The symbol's stream is not wanted any more, if it was."""
+        if symbol in self.shard.symbols:
+            self.shard = self.shard.left(symbol)
+            self._change()
 
     def _change(self) -> None:
         self._changed.set()

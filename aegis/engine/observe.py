@@ -15,7 +15,10 @@ from aegis.engine.snapshot import PositionView, Snapshot
 from aegis.kernels.market import COUNTERS
 from aegis.runtime.metrics import Metrics
 
-__all__ = ["Observer", "iso", "ticks"]
+__all__ = ["SESSION_COUNTS", "Observer", "iso", "ticks"]
+
+#: How the gauges begin that a summary shows of a live session.
+SESSION_COUNTS = "session."
 
 _MS = 1e-6
 #: Stages that are shown, by their histogram.

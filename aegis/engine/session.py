@@ -26,7 +26,7 @@ from aegis.engine.inputs import Tap
 from aegis.engine.learn import prepare_symbol
 from aegis.engine.machine import Machine
 from aegis.engine.mend import Mender
-from aegis.engine.observe import Observer
+from aegis.engine.observe import SESSION_COUNTS, Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.recovery import Recovered, recover
 from aegis.engine.rehearsal import Rehearsal
@@ -153,11 +153,27 @@ class Session:
             trade_source=config.feed.trade_source, answer_s=config.feed.first_message_s, venue_ns=clock.venue_ns,
         )  # fmt: skip
         self.machine.on_contract = self.roster.ring
+        self._show(metrics)
         self.late_ns = metrics.histogram("loop.late_ns")
         self.observer = Observer(
             machine=self.machine, metrics=metrics, venue_ns=clock.venue_ns, run=run, mode=config.mode,
             phase=lambda: lifecycle.phase.name, started_ns=start_ns,
         )  # fmt: skip
+
+    def _show(self, metrics: Metrics) -> None:
+        """What the ways in and out have counted, for the summary."""
+        counts: dict[str, Callable[[], int]] = {
+            "requests_by_socket": lambda: self.execution.by_socket,
+            "requests_by_rest": lambda: self.execution.by_rest,
+            "histories_fetched": lambda: self.warmup.fetched,
+            "histories_failed": lambda: self.warmup.failed,
+            "analyses_given_up": lambda: self.service.stuck,
+        }
+        socket = self.trade_socket
+        if socket is not None:
+            counts |= {"replies_malformed": lambda: socket.malformed, "replies_unmatched": lambda: socket.unmatched}
+        for name, read in counts.items():
+            metrics.gauge(f"{SESSION_COUNTS}{name}", read)
 
     # -- phases --------------------------------------------------------------------------------------------------------
     async def run(self, *, flatten: bool, settle: Callable[[], Awaitable[None]], on_ready: Callable[[], None]) -> None:
