@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from aegis.core.risk_limits import OrderBudget
+from aegis.core.risk_limits import RiskLimits
 from aegis.core.values import SymbolName
 
 __all__ = ["ALGO_SLOTS", "ENTRY_COUNTS", "OrderRate"]
@@ -18,10 +18,10 @@ _WINDOWS_NS = (10 * 10**9, 60 * 10**9)
 class OrderRate:
     """What was sent in the last 10 s and 1 min, plus what entries have reserved. The venue does not count cancels."""
 
-    def __init__(self, budget: OrderBudget, rate_pct: int | float) -> None:
-        share = rate_pct / 100
-        self.limits = (int(budget.orders_10s * share), int(budget.orders_1m * share))
-        self.algo_limit = int(budget.open_algos * share)
+    def __init__(self, limits: RiskLimits) -> None:
+        share = limits.order_rate_pct / 100
+        self.limits = (int(limits.orders_10s * share), int(limits.orders_1m * share))
+        self.algo_limit = int(limits.open_algos * share)
         self._sent: tuple[deque[int], deque[int]] = (deque(), deque())
         self._reserved: dict[SymbolName, int] = {}
         self.reserved = 0

@@ -30,13 +30,13 @@ from aegis.core.risk_context import (
     Quote,
     TradingState,
 )
-from aegis.core.risk_limits import CEILING_ORDER_NOTIONAL, CEILING_ORDER_QTY, OrderBudget, RiskLimits
+from aegis.core.risk_limits import CEILING_ORDER_NOTIONAL, CEILING_ORDER_QTY, RiskLimits
 from aegis.core.sizing import Size, SizeDenial, SizeDenied, SizeInput, size_entry
 from aegis.core.values import Side, SymbolName
 
 __all__ = [
     "AccountView", "Approved", "Control", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
-    "Freshness", "Funding", "OrderBudget", "Quote", "RiskGate", "RiskLimits", "TradingState",
+    "Freshness", "Funding", "Quote", "RiskGate", "RiskLimits", "TradingState",
     "told",
 ]  # fmt: skip
 
@@ -60,10 +60,9 @@ _Exit = TypeVar("_Exit", OrderRequest, AlgoRequest, CancelRequest)
 class RiskGate:
     """Starts HALTED. One gate an account."""
 
-    def __init__(self, limits: RiskLimits, budget: OrderBudget | None = None) -> None:
+    def __init__(self, limits: RiskLimits) -> None:
         self.limits = limits
-        told = OrderBudget(orders_10s=limits.orders_10s, orders_1m=limits.orders_1m)
-        self.rate = OrderRate(budget or told, float(limits.order_rate_pct))
+        self.rate = OrderRate(limits)
         self.state = TradingState.HALTED
         self.state_reason = "not reconciled yet"
         self.trail: list[Control] = []
