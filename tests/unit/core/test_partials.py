@@ -104,6 +104,7 @@ def test_a_part_that_leaves_keeps_the_rest_protected_and_the_last_target_closes_
     requests = desk.step(1)
     cancel = CancelRequest(cid=second.cid, symbol=second.symbol, algo=True)
     assert requests == (cancel,), "it would outlive the position"
+    assert desk.trade.next_ns() == desk.now + 5 * SECOND, "when the venue has had its time to expire the others"
     assert desk.trade.state is T.CLOSED
     assert desk.trade.parts_live
     result = desk.trade.result("USDT")
