@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.core.errors import ConfigError
+from aegis.exchange.lines import FrameLines
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.exchange.market import EventArray
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
@@ -20,7 +21,6 @@ from aegis.exchange.synthetic import SyntheticSource
 from aegis.kernels.books import QUOTE, TRADE
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
-from aegis.research.lines import FrameLines
 
 __all__ = ["Tape", "recorded_tapes", "synthetic_tapes"]
 
