@@ -153,7 +153,7 @@ class ContextMaker:
             gapped=gapped,
             symbol_amount=_held(desk, portfolio, name),
             symbol_orders=desk.store.working_count(name),
-            symbol_unknown=len(desk.store.unknown(name)),
+            symbol_unknown=len(desk.store.unknown(name)) + _left(desk, name),
         )  # fmt: skip
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
@@ -193,6 +193,11 @@ def _funding(row: _Row, now_ns: int) -> Funding:
         return Funding(due_in_ns=_NEVER_NS)
     due_in_ns = max(0, row.next_funding_ms * _NS_PER_MS - now_ns)
     return Funding(rate=exact(min(max(row.funding, -1.0), 1.0)), due_in_ns=due_in_ns)
+
+
+def _left(desk: Desk, name: SymbolName) -> int:
+    """Ended trades of whose partial targets one may still live: it would reduce the position of a new trade."""
+    return sum(trade.parts_live for trade in desk.tails.get(name, ()))
 
 
 def _known(value: float) -> Decimal:
