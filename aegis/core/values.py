@@ -26,10 +26,11 @@ class Side(enum.Enum):
     BUY = "BUY"
     SELL = "SELL"
 
-    @property
-    def sign(self) -> int:
-        """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    """+1 for BUY, -1 for SELL."""
+
+    def __init__(self, text: str) -> None:
+        self.sign = 1 if text == "BUY" else -1
 
     @property
     def opposite(self) -> Side:
@@ -68,9 +69,11 @@ class OrderStatus(enum.Enum):
     EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
     REJECTED = "REJECTED"
 
-    @property
-    def final(self) -> bool:
-        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+    final: bool
+    """Whether nothing can happen to the order any more."""
+
+    def __init__(self, text: str) -> None:
+        self.final = text not in ("NEW", "PARTIALLY_FILLED")
 
 
 class AlgoStatus(enum.Enum):

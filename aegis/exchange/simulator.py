@@ -164,7 +164,8 @@ class Simulator:
     def _run_next(self) -> None:
         due = self._core.state.timetable.pop()
         if isinstance(due, UserPush):
-            self.user_events(due.account, due.payload)
+            for payload in due.payloads():
+                self.user_events(due.account, payload)
         elif isinstance(due, TriggerDue):
             self._core.triggered(due)
         elif isinstance(due, str):
