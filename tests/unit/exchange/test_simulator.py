@@ -124,7 +124,7 @@ def test_a_callback_must_not_call_back():
 # -- user events -------------------------------------------------------------------------------------------------------
 def test_the_three_events_of_a_fill_agree_and_come_in_every_order():
     orders = Counter()
-    for seed in range(40):
+    for seed in range(120):
         rig = make_rig(seed=seed)
         rig.order("BUY", "1", newClientOrderId="c")
         rig.heard("TRADE_LITE")
