@@ -56,6 +56,13 @@ class OrderRate:
         """The entry ended without a fill, or the trade is over: its reserve is free again."""
         self._reserve(symbol, 0)
 
+    def forget(self) -> None:
+        """As if nothing had been sent or reserved."""
+        for sent in self._sent:
+            sent.clear()
+        self._reserved.clear()
+        self.reserved = 0
+
     def _count(self, now_ns: int) -> None:
         for sent in self._sent:
             sent.append(now_ns)

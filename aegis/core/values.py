@@ -14,6 +14,7 @@ __all__ = [
     "Side",
     "SymbolName",
     "TimeInForce",
+    "Word",
     "WorkingType",
 ]
 
@@ -22,7 +23,17 @@ SymbolName = NewType("SymbolName", str)
 ClientId = NewType("ClientId", str)
 
 
-class Side(enum.Enum):
+class Word(enum.Enum):
+    """`text` is the value as an attribute of its own: an enum's `value` is a call, which the way of an order makes
+    often."""
+
+    text: str
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Side(Word):
     BUY = "BUY"
     SELL = "SELL"
 
@@ -30,6 +41,7 @@ class Side(enum.Enum):
     """+1 for BUY, -1 for SELL."""
 
     def __init__(self, text: str) -> None:
+        super().__init__(text)
         self.sign = 1 if text == "BUY" else -1
 
     @property
@@ -37,7 +49,7 @@ class Side(enum.Enum):
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
-class OrderType(enum.Enum):
+class OrderType(Word):
     LIMIT = "LIMIT"
     MARKET = "MARKET"
 
@@ -52,7 +64,7 @@ class AlgoType(enum.Enum):
     TRAILING_STOP_MARKET = "TRAILING_STOP_MARKET"
 
 
-class TimeInForce(enum.Enum):
+class TimeInForce(Word):
     GTC = "GTC"
     IOC = "IOC"
     FOK = "FOK"
@@ -60,7 +72,7 @@ class TimeInForce(enum.Enum):
     GTD = "GTD"
 
 
-class OrderStatus(enum.Enum):
+class OrderStatus(Word):
     NEW = "NEW"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
@@ -73,6 +85,7 @@ class OrderStatus(enum.Enum):
     """Whether nothing can happen to the order any more."""
 
     def __init__(self, text: str) -> None:
+        super().__init__(text)
         self.final = text not in ("NEW", "PARTIALLY_FILLED")
 
 
@@ -90,7 +103,7 @@ class AlgoStatus(enum.Enum):
         return self in (AlgoStatus.FINISHED, AlgoStatus.CANCELED, AlgoStatus.EXPIRED, AlgoStatus.REJECTED)
 
 
-class WorkingType(enum.Enum):
+class WorkingType(Word):
     """Which price triggers a conditional order."""
 
     CONTRACT_PRICE = "CONTRACT_PRICE"

@@ -61,6 +61,10 @@ class Audit:
         """Symbols that are left alone: somebody else's orders or executions, or a position that is not as we know."""
         return {*self._resting, *self._sighted, *self._gaps}
 
+    def leaves_alone(self, symbol: SymbolName) -> bool:
+        """Whether the symbol is one of `foreign`."""
+        return symbol in self._resting or symbol in self._sighted or symbol in self._gaps
+
     def unexplained(self) -> list[tuple[SymbolName, int]]:
         """Symbols whose position is not what the executions of our trade made it; the trade's decision in ms."""
         trades = self.desk.trades

@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from aegis.core.approval import Approved
-from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradePlan, TradeState
+from aegis.core.bracket import NOTHING_TO_REDUCE, ExitReason, Trade, TradeState
 from aegis.core.errors import InvariantBroken
 from aegis.core.fills import Fill
 from aegis.core.filters import SymbolSpec
@@ -28,16 +27,15 @@ from aegis.core.messages import (
     ConfigUpdate,
     ListenKeyExpired,
     MarginCall,
-    OrderRequest,
     OrderUpdate,
     Outcome,
     Refused,
     TradeLite,
 )
 from aegis.core.portfolio import Portfolio
-from aegis.core.risk import Denied, EntryCandidate, EntryContext, RiskGate, TradingState
+from aegis.core.risk import Denied, EntryContext, RiskGate, TradingState
 from aegis.core.trade_statistics import TradeStatistics
-from aegis.core.values import ClientId, Side, SymbolName, WorkingType
+from aegis.core.values import ClientId, SymbolName, WorkingType
 from aegis.engine.answers import (
     AccountAnswer,
     AlgoAnswer,
@@ -48,10 +46,12 @@ from aegis.engine.answers import (
     PositionsAnswer,
 )
 from aegis.engine.audit import Audit
+from aegis.engine.candidates import NOWHERE, Rank, rank, traded_value
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
+from aegis.engine.entry import candidate_of, open_trade
 from aegis.engine.records import describe_decision
-from aegis.engine.setups import Armed, Setups
+from aegis.engine.setups import Setups
 from aegis.kernels.analysis import State
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import NEXT_OPEN, Records
@@ -171,29 +171,40 @@ class Decision:
         self.scribe.append("state", {"symbol": symbol, "status": status}, now_ns)
 
     # -- signals -------------------------------------------------------------------------------------------------------
+    def on_hits(self, hits: Records, front: State, now_ns: int) -> None:
+        """Armed levels that were reached at one instant: the best goes first. See `engine/candidates.py`."""
+        if len(hits) > 1:
+            hits = hits[sorted(range(len(hits)), key=[self._rank(hit, front, now_ns) for hit in hits].__getitem__)]
+        for hit in hits:
+            self.on_hit(hit, now_ns)
+
+    def _rank(self, hit: np.void, front: State, now_ns: int) -> Rank:
+        symbol, zone = int(hit["symbol"]), int(hit["id"])
+        armed = self.setups.armed.get((symbol, zone))
+        if armed is None:
+            return NOWHERE
+        value = traded_value(front, symbol, self.specs[symbol])
+        context = self.context(symbol, now_ns, gapped=bool(hit["first_after_gap"]))
+        return rank(armed, context, self.gate.limits, value)
+
     def on_hit(self, hit: np.void, now_ns: int) -> None:
         """An armed level was reached: this is the signal."""
         armed = self.setups.pop(int(hit["symbol"]), int(hit["id"]))
         if armed is None:
             return
         symbol = armed.setup.symbol
-        spec = self.specs[symbol]
-        context = self.contexts.entry(
-            symbol,
-            now_ns,
-            desk=self.desk,
-            portfolio=self.portfolio,
-            foreign=spec.symbol in self.audit.foreign,
-            gapped=bool(hit["first_after_gap"]),
-        )
-        candidate = self._candidate(armed, spec.symbol)
+        context = self.context(symbol, now_ns, gapped=bool(hit["first_after_gap"]))
+        candidate = candidate_of(armed, context.spec.symbol, self.next_cid())
         verdict = self.gate.check_entry(candidate, context, now_ns)
         self.signals += 1
         try:
             if isinstance(verdict, Denied):
                 self.refused[verdict.code.value] += 1
             else:
-                self._enter(candidate, context, verdict, now_ns)
+                touch = open_trade(
+                    self.desk, candidate, context, verdict, working=self.stop_working, now_ns=now_ns
+                )
+                self.references[candidate.signal_id] = touch
                 self.taken += 1
         finally:  # the order has left: what explains it need not have kept it waiting
             seen = (float(hit["price"]), int(hit["event_ms"]))
@@ -202,39 +213,12 @@ class Decision:
             record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail)
             self.scribe.append("decision", record, now_ns)
 
-    def _candidate(self, armed: Armed, symbol: SymbolName) -> EntryCandidate:
-        setup = armed.setup
-        return EntryCandidate(
-            signal_id=armed.signal_id,
-            cid=self.next_cid(),
-            symbol=symbol,
-            side=setup.side,
-            level=armed.level,
-            stop=armed.stop,
-            target=armed.target,
-            time_limit_ns=setup.time_limit_ms * _NS_PER_MS,
-            expires_ns=setup.expires_ms * _NS_PER_MS,
+    def context(self, symbol: int, now_ns: int, *, gapped: bool) -> EntryContext:
+        """What the gate is told about an entry on the symbol."""
+        foreign = self.audit.leaves_alone(self.specs[symbol].symbol)
+        return self.contexts.entry(
+            symbol, now_ns, desk=self.desk, portfolio=self.portfolio, foreign=foreign, gapped=gapped
         )
-
-    def _enter(
-        self, candidate: EntryCandidate, context: EntryContext, approved: Approved[OrderRequest], now_ns: int
-    ) -> None:
-        reference = context.quote.ask if candidate.side is Side.BUY else context.quote.bid
-        plan = TradePlan(
-            signal_id=candidate.signal_id,
-            symbol=candidate.symbol,
-            side=candidate.side,
-            stop=candidate.stop,
-            target=candidate.target,
-            stop_distance=abs(reference - candidate.stop),
-            decision_ns=now_ns,
-            time_limit_ns=candidate.time_limit_ns,
-            stop_working=self.stop_working,
-            target_working=self.stop_working,
-            max_exit_qty=context.spec.market_max_qty or context.spec.max_qty,
-        )
-        self.desk.open(plan, approved, now_ns)
-        self.references[candidate.signal_id] = reference
 
     # -- the account ---------------------------------------------------------------------------------------------------
     def on_user_event(self, event: object, now_ns: int) -> None:

@@ -29,6 +29,8 @@ class SocketOrders(Protocol):
 
     def send(self, request: Request) -> bool: ...
 
+    def rehearse(self, request: Request) -> None: ...
+
 
 class RestOrders(Protocol):
     """The part of `RestClient` that is needed."""
@@ -66,6 +68,11 @@ class Execution:
             self._held.send_nowait(request)
         except trio.WouldBlock:
             self.deliver(not_sent(request, "the outbound queue is full"))
+
+    def rehearse(self, request: Request) -> None:
+        """All that `send` does with a request for the trade socket but the sending."""
+        if self.socket is not None:
+            self.socket.rehearse(request)
 
     def _out(self, request: Request) -> None:
         if self.socket is not None and self.socket.send(request):

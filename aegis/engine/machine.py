@@ -96,7 +96,7 @@ class Machine:
         self._from_first_trade = from_first_trade
         self._lateness_ms = lateness_ms
         self._batch = tables.batch_buffer(table)
-        self._hit = np.zeros(1, HIT)
+        self._hits = np.zeros(len(table.hits), HIT)
         self._rows: list[Records] = []
         self._lives: list[tuple[int, int]] = []
         self._seeds: list[Seed] = []
@@ -129,21 +129,27 @@ class Machine:
         return answers
 
     def _scan(self, inbox: Inbox, now_ns: int) -> list[Message]:
+        """All of a read, then its hits: they compete (see `engine/candidates.py`), whatever the read ends with."""
         answers: list[Message] = []
-        while True:
-            status = inbox.scan(self.table, now_ns)
-            if status == wire.NEED_MORE:
-                return answers
-            if status == wire.HIT or status == wire.HITS_FULL:
+        fired = False
+        try:
+            while (status := inbox.scan(self.table, now_ns)) != wire.NEED_MORE:
+                if status == wire.HIT:
+                    fired = True
+                elif status == wire.HITS_FULL:
+                    self.on_hits(now_ns)
+                elif status == wire.ROWS_FULL:
+                    self._take_batch()
+                else:
+                    message = inbox.slow()
+                    if isinstance(message, Text):
+                        fired = self._strict(message.payload, now_ns) or fired
+                    elif message is not None:
+                        answers.append(message)
+        finally:
+            if fired:
                 self.on_hits(now_ns)
-            elif status == wire.ROWS_FULL:
-                self._take_batch()
-            else:
-                message = inbox.slow()
-                if isinstance(message, Text):
-                    self._strict(message.payload, now_ns)
-                elif message is not None:
-                    answers.append(message)
+        return answers
 
     def lines(
         self, number: int, chunk: Chunk, start: int, until_ns: int, at: Callable[[int], None], most: int | None = None
@@ -182,9 +188,7 @@ class Machine:
             line = lines[start if status == HITS_FULL else start - 1]
             now_ns = int(line["now_ns"])
             at(now_ns)
-            if status == SLOW:
-                self._strict(bytes(chunk.data[line["start"] : line["end"]]), now_ns)
-            else:
+            if status != SLOW or self._strict(bytes(chunk.data[line["start"] : line["end"]]), now_ns):
                 self.on_hits(now_ns)
             break
         return start
@@ -195,8 +199,8 @@ class Machine:
             read = wire.frame(bytes(data[line["start"] : line["end"]]))
             self.tap.record(InputKind.READ, int(line["now_ns"]), number, read)
 
-    def _strict(self, payload: bytes, now_ns: int) -> None:
-        """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
+    def _strict(self, payload: bytes, now_ns: int) -> bool:
+        """A text that the compiled pass left to the strict decoder; ticks in it count as any other. True: hits wait."""
         outcomes = strict.decode(payload, self.table, now_ns)
         if any(isinstance(outcome, events.Full) for outcome in outcomes):
             self._take_batch()
@@ -206,8 +210,7 @@ class Machine:
             self.other_messages[type(outcome).__name__] += 1
             if isinstance(outcome, events.ContractInfo):
                 self._contract(outcome, now_ns)
-        if levels.pending_hits(self.table):
-            self.on_hits(now_ns)
+        return levels.pending_hits(self.table) > 0
 
     def _contract(self, contract: events.ContractInfo, now_ns: int) -> None:
         try:
@@ -220,9 +223,9 @@ class Machine:
         raise error
 
     def decide_hits(self, now_ns: int) -> None:
-        """Decide the levels that have fired, one at a time: a decision may disarm those behind it."""
-        while levels.take_hits(self.table, self._hit):
-            self.decision.on_hit(self._hit[0], now_ns)
+        """Decide the levels that have fired at this instant."""
+        while count := levels.take_hits(self.table, self._hits):
+            self.decision.on_hits(self._hits[:count], self.analysis.front, now_ns)
 
     def connection(self, number: int, inbox: Inbox | None, now_ns: int) -> None:
         """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""

@@ -30,6 +30,7 @@ from aegis.engine.mend import Mender
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.recovery import Recovered, recover
+from aegis.engine.rehearsal import Rehearsal
 from aegis.engine.service import Service
 from aegis.engine.warmup import Warmup
 from aegis.runtime.clock import Clock, seeded_random
@@ -125,6 +126,9 @@ class Session:
         self.execution = Execution(
             rest=access.rest, socket=self.trade_socket, deliver=self.service.outcome, synced=synced
         )
+        self.rehearsal = Rehearsal(
+            self.machine.decision, self.execution.rehearse, clock.venue_ns, hot=config.execution.hot_loop
+        )
         self.user = self._make_private_stream()
         self.reconciler = Reconciler(
             access.rest, self.machine, clock.venue_ns, lambda: self.user.connected, self.service.answer
@@ -208,6 +212,8 @@ class Session:
             inner.start_soon(self.reconciler.run, name="reconciler")
             inner.start_soon(self._refresh_universe, name="universe")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
+            if self.trade_socket is not None:
+                inner.start_soon(self.rehearsal.run, name="rehearsal")
             for feed in self.feeds:
                 inner.start_soon(self._supervise, f"feed {feed.shard.number}", feed.run)
             self.lifecycle.advance(Phase.RUNNING, "reconciled")

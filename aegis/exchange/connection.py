@@ -40,7 +40,7 @@ class Connection:
     """A WebSocket after its handshake. `send_text` and `close` are synchronous and never wait for the peer.
 
     Args:
-        stream: the TCP stream; this object closes it.
+        stream: the TCP stream; this object closes it. Whoever wants to see what passes may wrap it before `run`.
         limits: heartbeat, life and size limits.
         control_frames_per_s: pings and pongs that the peer may send in a second; None for no limit.
     """
@@ -48,7 +48,7 @@ class Connection:
     def __init__(
         self, stream: trio.abc.Stream, limits: SocketLimits, *, control_frames_per_s: int | None = None
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._limits = limits
         self._control = RateWindow(control_frames_per_s) if control_frames_per_s is not None else None
         self._pending: list[bytes] = []
@@ -106,7 +106,7 @@ class Connection:
                     nursery.cancel_scope.cancel(reason="connection ended")
         finally:
             self.closing = True
-            await trio.aclose_forcefully(self._stream)
+            await trio.aclose_forcefully(self.stream)
 
     async def _write(self) -> None:
         while True:
@@ -116,7 +116,7 @@ class Connection:
             batch = b"".join(self._pending)
             self._pending.clear()
             try:
-                await self._stream.send_all(batch)
+                await self.stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.abort("peer is gone")
             self.backlog_bytes -= len(batch)
@@ -137,7 +137,7 @@ class Connection:
         decoder = FrameDecoder(self._limits.message_bytes)
         while True:
             try:
-                data = await self._stream.receive_some(_READ_BYTES)
+                data = await self.stream.receive_some(_READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
             if not data:
@@ -156,7 +156,7 @@ class Connection:
     async def _discard(self) -> None:
         """Read on until the peer closes: unread bytes would turn our close into a reset that eats the close frame."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while await self._stream.receive_some(_READ_BYTES):
+            while await self.stream.receive_some(_READ_BYTES):
                 pass
 
     def _dispatch(self, opcode: Opcode, payload: bytes, on_message: Callable[[bytes], None]) -> None:

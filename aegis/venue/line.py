@@ -15,10 +15,15 @@ from aegis.runtime.clock import random_bytes
 from aegis.venue.market_socket import client_frame
 from aegis.venue.transport import Transport, one_line
 
-__all__ = ["Line"]
+__all__ = ["Line", "text_frame"]
 
 _READ_BYTES = 1 << 16
 _TEXT = 1
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One text message of a client, masked."""
+    return client_frame(_TEXT, payload, random_bytes(4))
 
 
 class Line(trio.abc.Stream):
@@ -36,7 +41,7 @@ class Line(trio.abc.Stream):
 
     def send_text_now(self, payload: bytes) -> bool:
         """Send one text message as a client, at once. False: nothing of it was or will be sent."""
-        return self._transport.send_now(client_frame(_TEXT, payload, random_bytes(4)))
+        return self._transport.send_now(text_frame(payload))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with _broken():

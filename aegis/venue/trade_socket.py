@@ -22,6 +22,7 @@ from aegis.core.messages import Outcome, Request, Unknown
 from aegis.runtime.metrics import Metrics
 from aegis.venue.encode import Call, encode
 from aegis.venue.limits import Limits
+from aegis.venue.line import text_frame
 from aegis.venue.outcomes import ErrorBody, classify, classify_error, not_sent
 from aegis.venue.signing import Ed25519Signer, Params, Signer, signed_ws_params
 from aegis.venue.websocket import Dial, DirectSocket, Socket, connection, heartbeat, live
@@ -134,6 +135,10 @@ class TradeSocket:
             self._waiting += 1
             self._outbox.send_nowait((request, call, now_ns))
         return True
+
+    def rehearse(self, request: Request) -> None:
+        """All that `send` does but the sending."""
+        text_frame(self._message(encode(request))[1])
 
     def _send_now(self, request: Request, call: Call) -> bool:
         """Write the request in the caller's own turn; False where that cannot be, and nothing has left."""

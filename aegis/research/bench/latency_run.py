@@ -91,6 +91,9 @@ order_rate_pct = 100.0
 orders_10s = 100_000
 orders_1m = 1_000_000
 
+[execution]
+hot_loop = {hot_loop}
+
 [journal]
 durability = "{durability}"
 """
@@ -105,6 +108,7 @@ class Case:
     symbols: int = 300
     durability: str = "process"
     tick_ms: float = 1.0
+    hot_loop: bool = True
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -150,7 +154,7 @@ async def run_case(case: Case, directory: Path) -> Measured:
 def _config(case: Case, found: ExchangeAddresses, port: int) -> str:
     return _CONFIG.format(
         seed=_SEED, rest=found.rest, stream=found.stream, trade=f"ws://127.0.0.1:{port}/ws-fapi/v1",
-        symbols=case.symbols, durability=case.durability,
+        symbols=case.symbols, durability=case.durability, hot_loop=str(case.hot_loop).lower(),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The venue of the latency bench, as a process of its own: the simulated exchange over a market of stairs.
 
 It is the exchange that `aegis run` starts, with other prices, no latency of its own and raised limits. It notes when it
-was about to send each batch of ticks, and which of them changed a price; on the way out it writes that down for the
+called `send` with each batch of quotes, and which of them changed a price; on the way out it writes that down for the
 join (`latency_join.py`). Both stamps, this one and the one of the arriving order, are of the system's monotonic clock.
 
     python -m aegis.research.bench.latency_venue SETTINGS FILE
@@ -116,28 +116,59 @@ def _row(listing: Listing, symbols: int) -> list[int]:
 
 
 class _Notes:
-    """What the join needs: for each batch its stamp, lateness and size, and every change of a price."""
+    """What the join needs: for each batch its stamp, lateness and size, and every change of a price.
+
+    A batch is stamped by the call that sends its quotes, the first where several subscribers get them.
+    """
 
     def __init__(self, symbols: int) -> None:
         self._last = np.zeros((symbols, 2), np.int64)
         self._moves: list[npt.NDArray[np.void]] = []
-        self._batches: list[tuple[int, int, int]] = []
+        self._batches: list[tuple[int, int]] = []
+        self._stamps: list[int] = []
 
-    def batch(self, records: npt.NDArray[np.void], stamp_ns: int, late_ns: int) -> None:
-        """`records` are about to be sent."""
+    def batch(self, records: npt.NDArray[np.void], late_ns: int) -> None:
+        """`records` are published: the next call of `sending` sends them."""
         out = np.zeros(len(records), staircase.MOVE)
         count = staircase.price_moves(records, len(self._batches), self._last, out)
         self._moves.append(out[:count].copy())
-        self._batches.append((stamp_ns, late_ns, len(records)))
+        self._batches.append((late_ns, len(records)))
+
+    def sending(self) -> None:
+        """Quotes are about to be sent, in the order in which they were published."""
+        waiting = len(self._batches) - len(self._stamps)
+        if waiting:
+            self._stamps += [_monotonic_ns()] * waiting
 
     def write(self, path: Path) -> None:
         moves = np.concatenate(self._moves) if self._moves else np.zeros(0, staircase.MOVE)
         with path.open("wb") as file:
-            np.savez(file, moves=moves, batches=np.array(self._batches, np.int64).reshape(-1, 3))
+            sent = [(stamp, *batch) for stamp, batch in zip(self._stamps, self._batches, strict=False)]
+            np.savez(file, moves=moves, batches=np.array(sent, np.int64).reshape(-1, 3))
+
+
+class _Noted(trio.abc.Stream):
+    """The stream of a subscriber of quotes: each call of `send_all` is noted before it."""
+
+    def __init__(self, stream: trio.abc.Stream, notes: _Notes) -> None:
+        self._inner, self._notes = stream, notes
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._notes.sending()
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _Market:
-    """Between driver and hub: takes the stamp before anything of the batch can have left."""
+    """Between driver and hub: notes what is published."""
 
     def __init__(self, books: Books, history: History, hub: MarketHub, notes: _Notes, now_ns: Any) -> None:
         self._books, self._history, self._hub, self._notes, self._now_ns = books, history, hub, notes, now_ns
@@ -146,7 +177,7 @@ class _Market:
         records = self._books.published()
         if len(records):
             late_ns = self._now_ns() - int(records["time_ns"][0])
-            self._notes.batch(records, _monotonic_ns(), late_ns)
+            self._notes.batch(records, late_ns)
         self._hub.publish(records, at_ns)
         self._history.apply(records, at_ns)
 
@@ -182,6 +213,8 @@ async def _serve(settings: ExchangeSettings, path: Path) -> None:
             await session.run()
         else:
             chosen = private if endpoint.route is Route.PRIVATE else hub
+            if endpoint.route is Route.PUBLIC:
+                connection.stream = _Noted(connection.stream, notes)
             await Session(connection, endpoint, chosen, settings.sockets).run()
 
     with bind_listener(settings.host, 0) as rest, bind_listener(settings.host, 0) as sockets:
