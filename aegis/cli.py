@@ -62,6 +62,15 @@ class _Seconds(click.FloatRange):
         return number
 
 
+class _Speed(_Seconds):
+    """A factor: positive, or `max`."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return 0.0 if value == "max" else super().convert(value, param, ctx)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
 @click.version_option(__version__, prog_name="aegis")
 def cli() -> None:
@@ -158,19 +167,30 @@ def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.option("--rest-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--socket-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep ledger and state here.")
+@click.option("--scenario", "scenario_name", metavar="FILE", help="What happens: a path, or the name of a shipped one.")
+@click.option("--recording", type=_INPUT, metavar="FILE", help="Prices from lines `<ns> <json>`, plain or gzip.")
+@click.option("--faults", "faults_name", metavar="FILE", help="What goes wrong: a path, or the name of a shipped one.")
+@click.option("--control-port", type=click.IntRange(0, 65_535), help="Faults can be changed here; 0: any free port.")
+@click.option("--speed", type=_Speed(), default=1.0, metavar="X", help="Its time against ours, up to `max`.")
 @click.option("--settings", "settings_json", hidden=True, help="Every setting as JSON; how a run starts its exchange.")
-def exchange(settings_json: str | None, state: Path | None, **options: Any) -> None:
+def exchange(
+    settings_json: str | None, state: Path | None, scenario_name: str | None, faults_name: str | None, **options: Any
+) -> None:
     """The simulated exchange alone, for other clients.
 
     Prints one JSON line with addresses and keys when it is ready; ends on SIGINT, SIGTERM, or when its stdin closes.
     """
+    from aegis.config_faults import Faults, load_faults
+    from aegis.config_scenario import Scenario, load_scenario
     from aegis.exchange.process import run_child
     from aegis.exchange.settings import ExchangeSettings
 
     if settings_json is not None:
         settings = ExchangeSettings.from_json(settings_json)
     else:
-        settings = ExchangeSettings(state_dir=state, **options)
+        scenario = Scenario() if scenario_name is None else load_scenario(scenario_name)
+        faults = Faults() if faults_name is None else load_faults(faults_name)
+        settings = ExchangeSettings(state_dir=state, scenario=scenario, faults=faults, **options)
     sys.exit(run_child(settings))
 
 

@@ -10,9 +10,7 @@ import functools
 import hashlib
 import os
 import re
-import tomllib
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +19,9 @@ import cattrs
 import tomli_w
 
 from aegis.config_checks import between, matching, one_of
+from aegis.config_faults import fault_names, load_faults
+from aegis.config_files import located, parse_toml, preset_files, read_named
+from aegis.config_scenario import load_scenario, scenario_names
 from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
 from aegis.config_tree import TreeError, structure
 from aegis.config_venue import VenueConfig
@@ -58,7 +59,6 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DAY_MS = 86_400_000
 #: Base bars whose history the venue serves; without it there is no warm-up.
 _SERVED = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
-_NAME = 240  # characters of a file's name that are repeated to whoever mistyped it
 
 
 def duration_ms(text: str) -> int:
@@ -87,6 +87,7 @@ def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
 
 
 _symbol_names = matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
+_file_name = matching(r"[^\0\r\n]{0,1000}", "a path, or the name of a shipped file")
 _variable = matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment variable in capitals", seen=False)
 
 
@@ -206,6 +207,8 @@ class ExchangeConfig:
     taker_fee_bps: float = attrs.field(default=5.0, validator=between(0, 100))
     wallet: float = attrs.field(default=10_000.0, validator=between(1, 1e12))
     weight_limit: int = attrs.field(default=2_400, validator=between(100, 10_000_000))
+    scenario: str = attrs.field(default="", validator=_file_name)
+    faults: str = attrs.field(default="", validator=_file_name)
 
     def __attrs_post_init__(self) -> None:
         median, p99 = self.latency_median_ms, self.latency_p99_ms
@@ -240,19 +243,22 @@ def loads(text: str, origin: str = "config", folder: Path | None = None) -> Conf
 
     A strategy's `file` is looked for in `folder` (default: the current directory), where the config is; it is run.
     """
-    try:
-        tree = tomllib.loads(text)
-    except RecursionError:
-        raise ConfigError(f"{origin}: nested too deeply") from None
-    except ValueError as error:  # also an integer of thousands of digits, which the parser does not expect
-        raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from None
+    tree = parse_toml(text, origin)
     strategy = tree.get("strategy")
     if isinstance(strategy, dict) and isinstance(strategy.get("file"), str) and strategy["file"]:
         strategy["file"] = os.path.abspath((folder or Path()) / strategy["file"])
+    told = tree.get("exchange")
+    for key, names in (("scenario", scenario_names()), ("faults", fault_names())):
+        if isinstance(told, dict) and isinstance(told.get(key), str) and told[key]:
+            told[key] = located(told[key], folder or Path(), names)
     try:
         config = structure(tree, Config)
     except TreeError as error:
         raise ConfigError(f"{origin}: {error}") from None
+    if config.exchange.scenario:
+        load_scenario(config.exchange.scenario)  # what is wrong with it is known now
+    if config.exchange.faults:
+        load_faults(config.exchange.faults)
     if duration_ms(config.bars.base) not in map(duration_ms, _SERVED):  # only a replay can do with others
         raise ConfigError(f"{origin}: bars.base: the venue serves {', '.join(_SERVED)}, not {config.bars.base!r}")
     if config.mode == "sim" and config.venue.named:
@@ -262,16 +268,7 @@ def loads(text: str, origin: str = "config", folder: Path | None = None) -> Conf
 
 def preset_names() -> tuple[str, ...]:
     """Bare names that `load` accepts."""
-    return tuple(
-        sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml"))
-    )
-
-
-def _presets() -> Any:
-    installed = resources.files("aegis") / "presets"
-    if installed.is_dir():
-        return installed
-    return Path(__file__).parent.parent / "config"  # an editable install reads them where they are written
+    return preset_files()
 
 
 def load(name: str) -> Config:
@@ -279,16 +276,8 @@ def load(name: str) -> Config:
 
     A file of that name comes first; a directory does not count.
     """
-    bare = name.removesuffix(".toml")
-    try:
-        if bare in preset_names() and not Path(name).is_file():
-            return loads((_presets() / f"{bare}.toml").read_text(encoding="utf-8"), f"{bare}.toml")
-        text = Path(name).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        shown = name if name.isprintable() and 0 < len(name) <= _NAME else repr(name[:_NAME])
-        raise ConfigError(f"{shown}: {reason}; shipped configs are {', '.join(preset_names())}") from None
-    return loads(text, name, Path(name).parent)
+    text, origin = read_named(name, "", "configs")
+    return loads(text, origin, Path(name).parent)
 
 
 def decision_hash(config: Config) -> str:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -41,7 +41,11 @@ class Fault(ValueError):
 
 
 def structure(tree: dict[str, Any], kind: type[T]) -> T:
-    """Fill `kind`; its attributes are texts, numbers, booleans, tuples of texts and such classes. Raises TreeError."""
+    """Fill `kind`; its attributes are texts, numbers, booleans, such classes, tuples of texts or of such classes.
+
+    Raises:
+        TreeError: something in it is wrong.
+    """
     try:
         return _converter().structure(tree, kind)
     except cattrs.BaseValidationError as error:
@@ -95,7 +99,26 @@ def _converter() -> cattrs.Converter:
 
         return hook
 
+    def tables(kind: Any) -> Callable[[Any, Any], Any]:
+        (row, _) = get_args(kind)
+
+        def hook(value: Any, _: Any) -> Any:
+            if not isinstance(value, list):
+                raise ValueError(f"must be a list of tables, not {value!r}")  # noqa: TRY004 - as above
+            rows, faults = [], []
+            for place, item in enumerate(value):
+                try:
+                    rows.append(converter.structure(item, row))
+                except (ValueError, cattrs.BaseValidationError) as fault:
+                    faults.append(_noted(fault, place))
+            if faults:
+                raise cattrs.IterableValidationError("rows", faults, kind)
+            return tuple(rows)
+
+        return hook
+
     converter.register_structure_hook_factory(attrs.has, table)
+    converter.register_structure_hook_factory(_is_tables, tables)
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
     converter.register_structure_hook(bool, _strict(bool))
     converter.register_structure_hook(int, _strict(int))
@@ -103,6 +126,16 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(str, _strict(str))
     converter.register_structure_hook(Decimal, _decimal)
     return converter
+
+
+def _is_tables(kind: Any) -> bool:
+    """`tuple[C, ...]` of such classes."""
+    return get_origin(kind) is tuple and attrs.has(get_args(kind)[0])
+
+
+def _noted(fault: Exception, place: int) -> Exception:
+    fault.add_note(cattrs.IterableValidationNote("row", place, None))
+    return fault
 
 
 def _joined(path: str, key: str) -> str:
@@ -121,6 +154,12 @@ def _lines(error: BaseException, path: str, table: type | None = None) -> list[s
             )
             out += _lines(sub, path, error.cl) if note is None else _lines(sub, _joined(path, note.name))
         return out
+    if isinstance(error, cattrs.IterableValidationError):
+        places = [
+            (sub, next(n.index for n in sub.__notes__ if isinstance(n, cattrs.IterableValidationNote)))
+            for sub in error.exceptions
+        ]
+        return [line for sub, place in places for line in _lines(sub, f"{path}[{place}]")]
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         names = [field.name for field in attrs.fields(error.cl)]
         return [f"{_joined(path, key)}: unknown key{_meant(key, names)}" for key in sorted(error.extra_fields)]

@@ -18,6 +18,7 @@ from aegis.exchange.listing import Listing
 from aegis.exchange.state import State
 
 __all__ = [
+    "CUT",
     "ApiRequest",
     "ApiResponse",
     "Call",
@@ -48,6 +49,10 @@ class ApiRequest:
     body: bytes = b""
     api_key: str | None = None
     ip: str = "127.0.0.1"
+
+
+#: Status of an answer that is none: it breaks off behind its body, and the connection with it.
+CUT = 0
 
 
 @attrs.frozen(kw_only=True)

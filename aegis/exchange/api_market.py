@@ -116,7 +116,7 @@ def read_ticker(call: Call) -> Any:
     named = call.optional_listing()
     if named is not None:
         return _ticker(call, named)
-    return [_ticker(call, listing) for listing in call.core.state.listings]
+    return [_ticker(call, listing) for listing in call.core.state.listings if listing.onboard_ms <= call.now_ms]
 
 
 def _ticker(call: Call, listing: Listing) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def read_price(call: Call) -> Any:
     named = call.optional_listing()
     if named is not None:
         return _price(call, named)
-    return [_price(call, listing) for listing in call.core.state.listings]
+    return [_price(call, listing) for listing in call.core.state.listings if listing.onboard_ms <= call.now_ms]
 
 
 def _price(call: Call, listing: Listing) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from aegis.core.values import OrderStatus, Side
 from aegis.exchange.account import Account, commission
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import money
+from aegis.exchange.news import Liquidation
 from aegis.exchange.orders import Order
 from aegis.exchange.state import Fill, State
 from aegis.exchange.userstream import (
@@ -31,6 +32,7 @@ class ExpiryReason:
     IOC_REMAINDER = 2
     REDUCE_ONLY = 4
     LIQUIDATED = 5
+    DELISTED = 7
     MARKET_REMAINDER = 9
 
 
@@ -81,6 +83,17 @@ class Booking:
         state.tell_later(
             account.id, "ACCOUNT_UPDATE", money_moved, account.wallet, account.cross_wallet, now_ms, "ORDER", sides
         )
+        if execution == "CALCULATED" and not order.client_id.startswith("settlement"):
+            self._announce(order, fill)
+
+    def _announce(self, order: Order, fill: Fill) -> None:
+        """The public hears of a forced order."""
+        self._state.news.append(
+            Liquidation(
+                listing=order.listing, side=order.side.value, ticks=order.ticks or fill.ticks, steps=order.steps,
+                last_steps=fill.steps, filled=order.filled, average=order.average, ms=fill.ms,
+            )
+        )  # fmt: skip
 
     def after_fills(self, order: Order) -> None:
         """Cut reduce-only orders to the position that is left, then tell the conditional orders."""

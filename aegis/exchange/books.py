@@ -208,6 +208,11 @@ class Books:
             or self.mark_e8[symbol] >= mark_high
         )
 
+    def thin(self, factors: Sequence[float]) -> None:
+        """Show so many times the usual size behind the touch, a factor a symbol."""
+        usual = [max(1, round(row.touch_steps * factor)) for row, factor in zip(self.listings, factors, strict=True)]
+        self._column["unit"][:] = usual
+
     # ----------------------------------------------------------------------------------------------------- trading
 
     def take(self, symbol: int, side: int, qty_steps: int, limit_ticks: int | None) -> list[tuple[int, int]]:

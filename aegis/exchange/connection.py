@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 
 import trio
 
+from aegis.exchange.pace import Pace, RealPace
 from aegis.exchange.settings import SocketLimits
 from aegis.exchange.websocket import (
     CloseCode,
@@ -43,11 +45,18 @@ class Connection:
         stream: the TCP stream; this object closes it. Whoever wants to see what passes may wrap it before `run`.
         limits: heartbeat, life and size limits.
         control_frames_per_s: pings and pongs that the peer may send in a second; None for no limit.
+        pace: of the time in which heartbeat, limits and life are counted.
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, limits: SocketLimits, *, control_frames_per_s: int | None = None
+        self,
+        stream: trio.abc.Stream,
+        limits: SocketLimits,
+        *,
+        control_frames_per_s: int | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self.pace = RealPace(time.time_ns) if pace is None else pace
         self.stream = stream
         self._limits = limits
         self._control = RateWindow(control_frames_per_s) if control_frames_per_s is not None else None
@@ -59,6 +68,8 @@ class Connection:
         self.backlog_bytes = 0
         #: No message is taken or sent any more; the close frame is the last thing in the outbox.
         self.closing = False
+        self._breaking = self._mute = False
+        self._bytes_per_s = 0
         #: The backlog went over its limit: the peer did not read.
         self.overflowed = False
 
@@ -67,7 +78,7 @@ class Connection:
 
     def send_frame(self, frame: bytes) -> None:
         """Queue ready-made frames; a peer that leaves more than `backlog_bytes` unread is cut off."""
-        if self.closing:
+        if self.closing or self._mute:
             return
         self._pending.append(frame)
         self.backlog_bytes += len(frame)
@@ -90,6 +101,26 @@ class Connection:
         self.closing = True
         self._pending.clear()
         self._scope.cancel(reason=reason)
+
+    # -- faults ------------------------------------------------------------------------------------------------------
+
+    def break_off(self) -> None:
+        """Cut the connection in the middle of the next frame."""
+        self._breaking = True
+
+    def go_mute(self) -> None:
+        """Half-open: the connection stays, nothing is sent or answered any more."""
+        self._mute = True
+
+    def slow_down(self, bytes_per_s: int) -> None:
+        """Send no faster than this from now on."""
+        self._bytes_per_s = bytes_per_s
+
+    async def _trickle(self, batch: bytes) -> None:
+        piece = max(1, self._bytes_per_s // 10)
+        for start in range(0, len(batch), piece):
+            await self.stream.send_all(batch[start : start + piece])
+            await trio.sleep(0.1)
 
     async def run(self, on_message: Callable[[bytes], None]) -> None:
         """Serve until either side ends; `on_message` gets each text or binary message and must not wait.
@@ -116,7 +147,13 @@ class Connection:
             batch = b"".join(self._pending)
             self._pending.clear()
             try:
-                await self.stream.send_all(batch)
+                if self._breaking:
+                    await self.stream.send_all(batch[: len(batch) - 1])
+                    self.abort("broken off")
+                elif self._bytes_per_s:
+                    await self._trickle(batch)
+                else:
+                    await self.stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.abort("peer is gone")
             self.backlog_bytes -= len(batch)
@@ -160,10 +197,10 @@ class Connection:
                 pass
 
     def _dispatch(self, opcode: Opcode, payload: bytes, on_message: Callable[[bytes], None]) -> None:
-        if self.closing:
+        if self.closing or self._mute:
             return
         if opcode in (Opcode.PING, Opcode.PONG):
-            if self._control is not None and self._control.exceeded(trio.current_time()):
+            if self._control is not None and self._control.exceeded(self.pace.time()):
                 self.close(CloseCode.POLICY, "Too many requests")
             elif opcode is Opcode.PING:
                 self.send_frame(encode_frame(Opcode.PONG, payload))
@@ -187,13 +224,13 @@ class Connection:
 
     async def _heartbeat(self) -> None:
         """Ping at the venue's pace; end on a missing pong (close frame) and at the end of life (a plain cut)."""
-        started = trio.current_time()
+        started = self.pace.time()
         next_ping, end_of_life, number = started + self._limits.ping_interval_s, started + self._limits.life_s, 0
         while True:
             oldest = next(iter(self._pings.values()), None)
             pong_due = float("inf") if oldest is None else oldest + self._limits.pong_timeout_s
-            await trio.sleep_until(min(next_ping, end_of_life, pong_due))
-            now = trio.current_time()
+            await self.pace.sleep_until(min(next_ping, end_of_life, pong_due))
+            now = self.pace.time()
             if now >= end_of_life:
                 self.abort("end of life")
             elif now >= pong_due and next(iter(self._pings.values()), None) == oldest:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from aegis.exchange.account import Fees
 from aegis.exchange.books import Books
 from aegis.exchange.conditional import Conditional
+from aegis.exchange.contracts import Contracts
 from aegis.exchange.history import History
 from aegis.exchange.latency import LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import RateLimits
 from aegis.exchange.listing import Listing
 from aegis.exchange.matching import Matching
+from aegis.exchange.scenario import NO_PLAN, Plan
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.state import State, TriggerDue
 from aegis.exchange.upkeep import Upkeep
@@ -38,12 +40,14 @@ class Core:
         seed: int,
         limits: RateLimits,
         insurance: int,
+        plan: Plan = NO_PLAN,
     ) -> None:
         self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws, insurance=insurance)
         self.history = history
         self.conditional = Conditional(self.state)
         self.matching = Matching(self.state, self.conditional.position_changed, self.conditional.child_ended)
         self.upkeep = Upkeep(self.state, self.matching)
+        self.contracts = Contracts(self.state, self.matching, self.conditional, plan)
         self.keys = ListenKeys(seed)
         self.limits = limits
         self._keys_checked_ms = 0
@@ -67,7 +71,7 @@ class Core:
         self.settle()
 
     def timer(self, name: str) -> None:
-        """A timetable entry of our own: "funding", "margin", "orders" or "keys"."""
+        """A timetable entry of our own: "funding", "margin", "orders", "keys" or "scenario"."""
         match name:
             case "funding":
                 self.upkeep.funding()
@@ -77,6 +81,8 @@ class Core:
                 self.upkeep.end_orders()
             case "keys":
                 self.expire_keys()
+            case "scenario":
+                self.contracts.start()
         self.settle()
 
     def expire_keys(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ from aegis.exchange.market import Arrays
 from aegis.kernels import history as kernels
 from aegis.kernels.books import TRADE
 
-__all__ = ["INTERVALS", "History", "Past", "aggregates"]
+__all__ = ["INTERVALS", "History", "Past", "aggregates", "bar_open"]
 
 _NS_PER_MS = 1_000_000
 _SECOND_MS = 1_000
@@ -24,12 +25,15 @@ _DAY_MS = 86_400_000
 #: Bars of one second that a saved state holds: 500 of five seconds and room.
 _SECONDS_SAVED = 3_100
 
-#: Length of every served interval, ms. All are multiples of the minute and aligned to the epoch, the week to Monday.
+#: Length of every served interval, ms, of a month about. All are multiples of the minute and aligned to the epoch, the
+#: week to Monday, the month to its first day (UTC).
 INTERVALS: dict[str, int] = {
     "1s": _SECOND_MS, "1m": _MINUTE_MS, "3m": 3 * _MINUTE_MS, "5m": 5 * _MINUTE_MS, "15m": 15 * _MINUTE_MS,
     "30m": 30 * _MINUTE_MS, "1h": 60 * _MINUTE_MS, "2h": 120 * _MINUTE_MS, "4h": 240 * _MINUTE_MS,
     "6h": 360 * _MINUTE_MS, "8h": 480 * _MINUTE_MS, "12h": 720 * _MINUTE_MS, "1d": _DAY_MS, "3d": 3 * _DAY_MS,
+    "1w": 7 * _DAY_MS, "1M": 30 * _DAY_MS,
 }  # fmt: skip
+_FIRST_MONDAY_MS = 4 * _DAY_MS
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -54,6 +58,20 @@ def aggregates(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """
     out = np.zeros(len(records), kernels.AGGREGATE)
     return out[: kernels.aggregate(records, out)]
+
+
+def bar_open(interval: str, ms: int) -> int:
+    """When the bar that holds this moment begins."""
+    if interval == "1M":
+        day = datetime.fromtimestamp(ms // 1000, UTC)
+        return int(datetime(day.year, day.month, 1, tzinfo=UTC).timestamp()) * 1000
+    shift = _FIRST_MONDAY_MS if interval == "1w" else 0
+    return (ms - shift) // INTERVALS[interval] * INTERVALS[interval] + shift
+
+
+def _bar_after(interval: str, opened_ms: int) -> int:
+    """When the bar behind the one that begins here begins: no month has more than 31 days."""
+    return bar_open(interval, opened_ms + (31 * _DAY_MS if interval == "1M" else INTERVALS[interval]))
 
 
 class _Ring:
@@ -168,30 +186,54 @@ class History:
         Raises:
             KeyError: the interval is not in `INTERVALS`.
         """
+        if self.now_ms < self.listings[symbol].onboard_ms:
+            return []
+        if interval in ("1w", "1M"):
+            return self._long_bars(symbol, interval, start_ms, end_ms)[-limit if start_ms is None else 0 :][:limit]
         length = INTERVALS[interval]
         ring = self._seconds if length < _MINUTE_MS else self._minutes
         per = length // ring.bar_ms
-        first = 0 if start_ms is None else -(-start_ms // length)
+        listing = self.listings[symbol]
+        first = listing.onboard_ms // length
+        if start_ms is not None:
+            first = max(first, -(-start_ms // length))
         last = self.now_ms // length if end_ms is None else min(end_ms, self.now_ms) // length
         if start_ms is None:
             first = max(first, last - limit + 1)
         else:
             last = min(last, first + limit - 1)
-        number, bars = ring.between(symbol, first * per, last * per + per - 1, self.now_ms)
-        cut = -number % per
+        born = listing.onboard_ms // ring.bar_ms  # what was before is nobody's business
+        number, bars = ring.between(symbol, max(born, first * per), last * per + per - 1, self.now_ms)
+        cut = 0 if number == born else -number % per
         if length < _DAY_MS and cut < len(bars):  # the oldest bar held may begin before what is remembered
             number, bars = number + cut, bars[cut:]
         if len(bars) == 0:
             return []
         out = np.zeros((number + len(bars) - 1) // per - number // per + 1, kernels.TAPE_BAR)
         kernels.fold_bars(bars, number, per, out)
-        listing = self.listings[symbol]
         return [_row(listing, (number // per + k) * length, length, bar) for k, bar in enumerate(out.tolist())][:limit]
+
+    def _long_bars(self, symbol: int, interval: str, start_ms: int | None, end_ms: int | None) -> list[list[Any]]:
+        """Weeks and months, as far as minutes are held: the first may begin before them."""
+        listing, now = self.listings[symbol], self.now_ms // _MINUTE_MS
+        number, bars = self._minutes.between(symbol, listing.onboard_ms // _MINUTE_MS, now, self.now_ms)
+        rows = []
+        while len(bars):
+            opened = bar_open(interval, number * _MINUTE_MS)
+            after = _bar_after(interval, opened)
+            count = after // _MINUTE_MS - number
+            out = np.zeros(1, kernels.TAPE_BAR)
+            kernels.fold_bars(bars[:count], 0, len(bars[:count]), out)
+            if (start_ms is None or opened >= start_ms) and (end_ms is None or opened <= end_ms):
+                rows.append(_row(listing, opened, after - opened, out[0].item()))
+            number, bars = number + count, bars[count:]
+        return rows
 
     def ticker_24hr(self, symbol: int, last_id: int) -> dict[str, Any]:
         """A row of GET /fapi/v1/ticker/24hr; `last_id` is the symbol's latest trade id (its ids are consecutive)."""
         now = self.now_ms // _MINUTE_MS
-        number, bars = self._minutes.between(symbol, now - 1439, now, self.now_ms)
+        born = self.listings[symbol].onboard_ms // _MINUTE_MS
+        number, bars = self._minutes.between(symbol, max(born, now - 1439), now, self.now_ms)
         out = np.zeros(1, kernels.TAPE_BAR)
         kernels.fold_bars(bars, 0, len(bars), out)
         opened, high, low, close, volume, _, quote, _, trades = out[0].item()

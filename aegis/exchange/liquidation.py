@@ -147,11 +147,11 @@ class Liquidation:
         for owner, other in self._ranked(account, position):
             steps = min(abs(position.steps), abs(other.steps))
             if steps:
-                self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), free=False)
+                self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), ticks)
                 opposite = self._order(owner, other, ticks)
-                self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), free=True)
+                self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), ticks, free=True)
         if position.steps:
-            self._matching.force(self._order(account, position, ticks), free=False)
+            self._matching.force(self._order(account, position, ticks), ticks)
 
     def _ranked(self, account: Account, position: Position) -> list[tuple[Account, Position]]:
         """Others' positions on the other side, the most profitable and most leveraged first."""

@@ -14,7 +14,10 @@ import numpy as np
 from aegis.exchange.brackets import E8, Bracket, Brackets, usual_brackets
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
-__all__ = ["E8", "Bracket", "Listing", "decimal_text", "exchange_info", "listing_from_precision", "synthetic_listings"]
+__all__ = [
+    "E8", "Bracket", "Listing", "decimal_text", "exchange_info", "listing_from_precision", "new_listing",
+    "synthetic_listings",
+]  # fmt: skip
 
 DAY_MS = 86_400_000
 #: What exchangeInfo gives as delivery date of a contract that never delivers.
@@ -33,11 +36,15 @@ def decimal_text(value: int, decimals: int) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-decimals]}.{digits[-decimals:]}"
 
 
-@attrs.frozen(kw_only=True)
+_CHANGES: Any = attrs.setters.NO_OP
+
+
+@attrs.define(kw_only=True, on_setattr=attrs.setters.frozen)
 class Listing:
     """One contract. Prices on the order path are integers in ticks, quantities integers in steps.
 
-    The fields from `start_ticks` on describe only how the synthetic market behaves.
+    Everything is fixed but status, dates and brackets: `Contracts` changes them while the exchange runs, and everybody
+    who holds the contract sees it. The fields from `start_ticks` on describe only how the synthetic market behaves.
     """
 
     symbol: str
@@ -60,12 +67,12 @@ class Listing:
     trigger_protect: Decimal = Decimal("0.05")
     liquidation_fee: Decimal = Decimal("0.0125")
     market_take_bound: Decimal = Decimal("0.05")
-    status: str = "TRADING"
+    status: str = attrs.field(default="TRADING", on_setattr=_CHANGES)
     contract_type: str = "PERPETUAL"
     underlying_type: str = "COIN"
-    onboard_ms: int = 0
-    delivery_ms: int = NO_DELIVERY_MS
-    brackets: Brackets = attrs.field(default=Brackets(), converter=Brackets)
+    onboard_ms: int = attrs.field(default=0, on_setattr=_CHANGES)
+    delivery_ms: int = attrs.field(default=NO_DELIVERY_MS, on_setattr=_CHANGES)
+    brackets: Brackets = attrs.field(default=Brackets(), converter=Brackets, on_setattr=_CHANGES)
     start_ticks: int = 0  # last price at the start
     activity: float = 0.0  # aggressive orders a second, long-run mean
     annual_vol: float = 0.5  # of the symbol's own part
@@ -73,6 +80,11 @@ class Listing:
     spread_ticks: int = 1  # median
     touch_steps: int = 1  # median size displayed at the touch
     trade_steps: int = 1  # median size of one aggressive order
+
+    @property
+    def pair(self) -> str:
+        """What it is a contract on."""
+        return self.base + self.quote if "_" in self.symbol else self.symbol
 
     @cached_property
     def tick_units(self) -> int:
@@ -175,6 +187,11 @@ def _odd_ones(n: int, seed: int, now_ms: int) -> list[Listing]:
         attrs.evolve(_listing(name, price, n + k, rank + k, seed, now_ms), **change)
         for k, (name, price, change) in enumerate(changes)
     ]
+
+
+def new_listing(symbol: str, index: int, seed: int, now_ms: int, price: float | None = None) -> Listing:
+    """A contract that comes later, of middling activity; near `price`, or where its name's random numbers put it."""
+    return _listing(symbol.removesuffix("USDT"), price, index, 60, seed, now_ms)
 
 
 def _listing(base: str, price: float | None, index: int, rank: int, seed: int, now_ms: int) -> Listing:
@@ -304,7 +321,7 @@ def exchange_info(
 def _symbol_info(listing: Listing) -> dict[str, Any]:
     return {
         "symbol": listing.symbol,
-        "pair": listing.base + listing.quote if "_" in listing.symbol else listing.symbol,
+        "pair": listing.pair,
         "contractType": listing.contract_type,
         "deliveryDate": listing.delivery_ms,
         "onboardDate": listing.onboard_ms,

@@ -4,8 +4,8 @@ Each session has a mask of the streams that it wants of every symbol; the compil
 published records straight into the bytes that are sent. Nothing is encoded for nobody.
 
 Streams of events: `<s>@bookTicker`, `<s>@trade`, `<s>@aggTrade`, `<s>@markPrice[@1s]`, `!markPrice@arr[@1s]`. Streams
-of state, sent by the clock: `!bookTicker` and those of `timed_streams`. `!contractInfo` and `!forceOrder@arr` are
-accepted and silent, because nothing is listed, delisted or liquidated in public.
+of state, sent by the clock: `!bookTicker` and those of `timed_streams`. Streams of news: `!contractInfo`,
+`<s>@forceOrder`, `!forceOrder@arr`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from aegis.exchange.books import Books
+from aegis.exchange.coin_margined import coin_quotes, force_order, with_coin_margined
+from aegis.exchange.fault_draws import FaultPlan
 from aegis.exchange.frames import Encoder, combined
 from aegis.exchange.history import History, aggregates
 from aegis.exchange.listing import Listing
+from aegis.exchange.news import ContractNews, ForceOrders, News, contract_info
 from aegis.exchange.session import Session
 from aegis.exchange.subscriptions import Stream, StreamKind, parse_stream
 from aegis.exchange.timed_streams import TIMED, TimedStream
@@ -39,7 +43,7 @@ _BITS = {
 }
 #: Streams of state instead of events, sent by the clock.
 _TIMED = TIMED | {StreamKind.ALL_BOOK_TICKERS}
-_SILENT = (StreamKind.CONTRACT_INFO, StreamKind.ALL_FORCE_ORDERS)
+_NEWS = frozenset({StreamKind.CONTRACT_INFO, StreamKind.FORCE_ORDER, StreamKind.ALL_FORCE_ORDERS})
 
 
 @attrs.define(eq=False)
@@ -83,11 +87,11 @@ class Feed:
 
 @attrs.define(eq=False)
 class _Topic:
-    """One timed stream with its subscribers; `source` is None for `!bookTicker`, which the encoder writes."""
+    """One stream with its subscribers; `source` is None for `!bookTicker`, which the encoder writes, and for news."""
 
     name: str
     stream: Stream
-    source: TimedStream | None
+    source: TimedStream | None = None
     sessions: dict[Session, None] = attrs.field(factory=dict)
     slot: int = 0
 
@@ -105,20 +109,30 @@ class _Topic:
 class MarketHub:
     """Subscribers of public streams."""
 
-    def __init__(self, books: Books, listings: Sequence[Listing], history: History) -> None:
+    def __init__(
+        self, books: Books, listings: Sequence[Listing], history: History, faults: FaultPlan | None = None
+    ) -> None:
+        """With faults, what subscribers get is not all that happened."""
+        self._faults = faults
+        self._stale: dict[int, int] = {}
+        self._next_stale_ns = 0
         self._books = books
         self._history = history
         self._encoder = Encoder(listings)
         self._symbols = {listing.symbol.lower(): listing.index for listing in listings}
         self._feeds: dict[Session, Feed] = {}
         self._timed: dict[str, _Topic] = {}
+        self._news: dict[str, _Topic] = {}
+        self._force_orders = ForceOrders(listings)
 
     def add(self, session: Session, name: str) -> None:
         """Subscribe; a stream that this route does not carry, or that does not exist, stays silent."""
         stream = self._stream(session, name)
         if stream is None:
             return
-        if stream.kind in _TIMED:
+        if stream.kind in _NEWS:
+            self._news.setdefault(name, _Topic(name, stream)).sessions[session] = None
+        elif stream.kind in _TIMED:
             if name not in self._timed:
                 self._timed[name] = _Topic(name, stream, self._source(stream))
             self._timed[name].sessions[session] = None
@@ -130,11 +144,12 @@ class MarketHub:
         stream = self._stream(session, name)
         if stream is None:
             return
-        if stream.kind in _TIMED:
-            topic = self._timed[name]
+        if stream.kind in _TIMED | _NEWS:
+            topics = self._timed if stream.kind in _TIMED else self._news
+            topic = topics[name]
             del topic.sessions[session]
             if not topic.sessions:
-                del self._timed[name]
+                del topics[name]
         else:
             feed = self._feeds[session]
             feed.want(stream, self._symbols.get(stream.symbol, -1), False)
@@ -144,12 +159,15 @@ class MarketHub:
     def _stream(self, session: Session, name: str) -> Stream | None:
         """The stream of this name where it is one that this session's route ever pushes."""
         stream = parse_stream(name)
-        if stream is None or not session.route.carries(stream) or stream.kind in _SILENT:
+        if stream is None or not session.route.carries(stream):
             return None
         return stream if not stream.symbol or stream.symbol in self._symbols else None
 
-    def publish(self, records: npt.NDArray[np.void], now_ns: int) -> None:
+    def publish(self, records: npt.NDArray[np.void], now_ns: int, news: Sequence[News] = ()) -> None:
         """Send what happened up to `now_ns`; records are those of `Books.published`, in time order."""
+        self._tell(records, now_ns, news)
+        if self._faults is not None:
+            records = self._without_stale(self._faults, records, now_ns)
         if self._feeds and len(records):
             sums = aggregates(records)
             for session, feed in self._feeds.items():
@@ -159,6 +177,24 @@ class MarketHub:
             if slot != topic.slot:
                 topic.slot = slot
                 self._push_state(topic)
+
+    def _tell(self, records: npt.NDArray[np.void], now_ns: int, news: Sequence[News]) -> None:
+        contracts = self._news.get("!contractInfo")
+        if contracts is not None:
+            for item in news:
+                if isinstance(item, ContractNews):
+                    contracts.push(contract_info(item))
+        if not self._news:  # nobody asks, so nobody is told of what was before
+            records, news = records[:0], ()
+        for listing, event in self._force_orders.take(news, records, now_ns):
+            single = self._news.get(f"{listing.symbol.lower()}@forceOrder")
+            if single is not None:
+                single.push(msgspec.json.encode(event))
+            every = self._news.get("!forceOrder@arr")
+            if every is not None:
+                labelled = event | {"st": 1, "ps": listing.pair}
+                for told in with_coin_margined(listing, labelled, force_order):
+                    every.push(msgspec.json.encode(told))
 
     def _source(self, stream: Stream) -> TimedStream | None:
         if stream.kind is StreamKind.ALL_BOOK_TICKERS:
@@ -170,7 +206,30 @@ class MarketHub:
             self._push_quotes(topic)
             return
         for payload in topic.source.payloads():
+            depth = topic.stream.kind in (StreamKind.DEPTH, StreamKind.DEPTH_DIFF)
+            if depth and self._faults and self._faults.happens("depth_gap", self._faults.faults.market.depth_gap):
+                continue
             topic.push(payload)
+
+    def _without_stale(
+        self, faults: FaultPlan, records: npt.NDArray[np.void], now_ns: int
+    ) -> npt.NDArray[np.void]:
+        """Without the quotes of symbols whose quotes stand still."""
+        told = faults.faults.market
+        if not told.stale_every_s and not self._stale:
+            return records
+        if told.stale_every_s and now_ns >= self._next_stale_ns:
+            if self._next_stale_ns:
+                quoted = np.flatnonzero(self._books.bid > 0)
+                symbol = int(quoted[int(faults.uniform("stale_symbol", len(quoted) - 1e-9))])
+                self._stale[symbol] = now_ns + round(told.stale_for_s * 1e9)
+                faults.counts["stale"] += 1
+            self._next_stale_ns = now_ns + round(faults.waiting_s("stale", told.stale_every_s) * 1e9)
+        self._stale = {symbol: until_ns for symbol, until_ns in self._stale.items() if until_ns > now_ns}
+        stale = np.isin(records["symbol"], list(self._stale))
+        still: npt.NDArray[np.bool_] = stale & (records["kind"] == kernels.QUOTE)
+        moving: npt.NDArray[np.void] = records[~still]
+        return moving
 
     def _push_quotes(self, topic: _Topic) -> None:
         """The present quote of every symbol that has one."""
@@ -183,3 +242,5 @@ class MarketHub:
         all_quotes = Feed(np.full(len(books.bid), encode.ALL_QUOTES, np.uint8))
         for session in topic.sessions:
             all_quotes.push(session, self._encoder, rows, aggregates(rows))
+        for payload in coin_quotes(books):
+            topic.push(payload)

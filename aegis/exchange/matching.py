@@ -151,13 +151,13 @@ class Matching:
         reach = max(0, (limit - self._touch(order)) * sign + 1)
         return int(sizes[:reach].sum())
 
-    def force(self, order: Order, *, free: bool) -> None:
-        """Fill an order in full at its own price without the book: liquidation against a chosen counterparty."""
+    def force(self, order: Order, ticks: int, *, free: bool = False) -> None:
+        """Fill an order of the exchange's own in full outside the book: delivery, a chosen counterparty."""
         self.draft(order)
         order.order_id = self._state.orders.next_id(order.listing.index)
         self._state.orders.add(order)
         self._booking.record(order, "NEW")
-        self._booking.fill(order, order.steps, order.ticks, maker=False, execution="CALCULATED", free=free)
+        self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED", free=free)
         self._booking.settle(order)
         self._booking.after_fills(order)
         self._state.dirty.add(order.listing.index)

@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aegis.exchange.api import ApiRequest, ApiResponse
+from aegis.exchange.api import CUT, ApiRequest, ApiResponse
 
 __all__ = ["RestCore", "RestGateway", "serve_rest"]
 
@@ -55,8 +55,32 @@ class RestGateway:
                 b'{"code":-1102,"msg":"Request body is too large."}', 413, media_type="application/json"
             )
         else:
-            response = _response(await self._ask(_api_request(scope, body)))
+            answer = await self._answer(_api_request(scope, body), receive)
+            if answer is None:
+                return
+            if answer.status == CUT:
+                await _break_off(answer.body, send)
+                return
+            response = _response(answer)
         await response(scope, receive, send)
+
+    async def _answer(self, request: ApiRequest, receive: Receive) -> ApiResponse | None:
+        """The answer, or None where the client left before there was one. What it asked for is done all the same."""
+        answers: list[ApiResponse] = []
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                answers.append(await self._ask(request))
+                nursery.cancel_scope.cancel(reason="answered")
+
+            async def until_gone() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel(reason="the client has left")
+
+            nursery.start_soon(ask)
+            nursery.start_soon(until_gone)
+        return answers[0] if answers else None
 
     async def _ask(self, request: ApiRequest) -> ApiResponse:
         answered = trio.Event()
@@ -95,12 +119,20 @@ def _api_request(scope: Scope, body: bytes) -> ApiRequest:
     )
 
 
+async def _break_off(beginning: bytes, send: Send) -> None:
+    """An answer that ends before its end: the server closes the connection when an application leaves it like that."""
+    length = str(len(beginning) + 100).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": beginning, "more_body": True})
+
+
 def _response(answer: ApiResponse) -> Response:
     return Response(answer.body, answer.status, {name.lower(): value for name, value in answer.headers})
 
 
 async def serve_rest(
-    gateway: RestGateway, listener: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    gateway: ASGIApp, listener: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Serve on a bound socket, which this takes over; ready when it accepts."""
     config = Config()

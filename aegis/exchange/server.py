@@ -6,7 +6,8 @@ import io
 import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,26 @@ import msgspec
 import numpy as np
 import trio
 
+from aegis.config_faults import Faults
 from aegis.core.errors import ConfigError
 from aegis.exchange.books import Books
 from aegis.exchange.connection import Connection
+from aegis.exchange.control_server import ControlGateway
 from aegis.exchange.driver import Driver
-from aegis.exchange.history import History
+from aegis.exchange.fault_draws import FaultPlan
+from aegis.exchange.faulty_core import FaultyCore
+from aegis.exchange.faulty_feeds import FaultyPush, break_connection
+from aegis.exchange.history import History, Past
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.exchange.market import Arrays
 from aegis.exchange.market_server import MarketHub
+from aegis.exchange.pace import Pace, pace_of
+from aegis.exchange.planted import PlantedEdge
 from aegis.exchange.private_server import PrivateHub
+from aegis.exchange.replayed import ReplayedSource
 from aegis.exchange.rest_server import RestGateway, serve_rest
+from aegis.exchange.scenario import NO_PLAN, Plan, plan_of, with_scenario
 from aegis.exchange.session import Hub, Session
 from aegis.exchange.settings import LEDGER_FILE, ExchangeAddresses, ExchangeSettings
 from aegis.exchange.simulator import AccountSetup, Fees, Latency, Simulator
@@ -38,11 +48,13 @@ from aegis.exchange.synthetic import SyntheticSource
 from aegis.exchange.trade_server import TradeSession
 from aegis.runtime.clock import SystemClock
 
-__all__ = ["ACCOUNT", "STATE_FILE", "Exchange", "serve_exchange"]
+__all__ = ["ACCOUNT", "EDGE_FILE", "STATE_FILE", "Exchange", "serve_exchange"]
 
 #: Id of the one account.
 ACCOUNT = "main"
 STATE_FILE = "exchange.npz"
+#: What a planted edge did, in the state directory.
+EDGE_FILE = "edge.jsonl"
 #: Member of the state file that holds everything that is no array, as JSON.
 _JSON = "exchange.json"
 _NS_PER_MS = 1_000_000
@@ -77,19 +89,17 @@ class Exchange:
         """
         saved = _load(settings)
         born_ns = now_ns if saved is None else saved[0].born_ns
-        listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
-        source = SyntheticSource(
-            listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility
-        )
+        source, past, plan = _market(settings, born_ns)
+        listings = source.listings
         books = Books(listings, source, start_ns=born_ns)
-        history = History(listings, source.history(), born_ns // _NS_PER_MS)
+        history = History(listings, past, born_ns // _NS_PER_MS)
         ledger = _open_ledger(settings)
         if saved is None and settings.state_dir is not None and ledger.seq:
             ledger.close()
             raise ConfigError(f"{settings.state_dir}: a ledger without a saved state: its exchange was killed")
         exchange = cls(
             settings=settings, born_ns=born_ns, listings=listings, books=books, history=history, ledger=ledger,
-            simulator=_simulator(settings, books, history, listings, ledger),
+            simulator=_simulator(settings, books, history, listings, ledger, plan=plan),
         )  # fmt: skip
         if saved is not None:
             exchange._restore(*saved)
@@ -133,6 +143,31 @@ class Exchange:
             self.ledger.close()
 
 
+def _market(settings: ExchangeSettings, born_ns: int) -> tuple[SyntheticSource | ReplayedSource, Past | None, Plan]:
+    """Prices, what was before them, and what shall happen. Raises ConfigError."""
+    if settings.recording is not None:
+        return ReplayedSource(settings.recording, born_ns), None, NO_PLAN
+    listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
+    listings = with_scenario(settings.scenario, listings, settings.seed, born_ns)
+    plan = plan_of(settings.scenario, listings, born_ns)
+    source = SyntheticSource(
+        listings, seed=settings.seed, start_ns=born_ns, rate=settings.rate, volatility=settings.volatility, plan=plan,
+        edge=_edge(settings, listings, born_ns),
+    )  # fmt: skip
+    return source, source.history(), plan
+
+
+def _edge(settings: ExchangeSettings, listings: Sequence[Listing], born_ns: int) -> PlantedEdge | None:
+    """Raises ConfigError where its truth would have no place."""
+    edge = settings.scenario.edge
+    if not edge.strength_bps:
+        return None
+    if settings.state_dir is None:
+        raise ConfigError("exchange: a planted edge needs a state directory, where its truth is written")
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    return PlantedEdge(edge, listings, born_ns, settings.state_dir / EDGE_FILE)
+
+
 def _open_ledger(settings: ExchangeSettings) -> Ledger:
     path = settings.ledger
     if path is None and settings.state_dir is not None:
@@ -144,7 +179,13 @@ def _open_ledger(settings: ExchangeSettings) -> Ledger:
 
 
 def _simulator(
-    settings: ExchangeSettings, books: Books, history: History, listings: tuple[Listing, ...], ledger: Ledger
+    settings: ExchangeSettings,
+    books: Books,
+    history: History,
+    listings: tuple[Listing, ...],
+    ledger: Ledger,
+    *,
+    plan: Plan,
 ) -> Simulator:
     accounts = [
         AccountSetup(id=f"account-{n}" if n > 1 else ACCOUNT, api_key=key, secret=secret, wallet=settings.wallet)
@@ -161,6 +202,7 @@ def _simulator(
         weight_limit=settings.weight_limit,
         orders_10s=settings.orders_10s,
         orders_minute=settings.orders_minute,
+        plan=plan,
     )  # fmt: skip
 
 
@@ -195,56 +237,114 @@ async def serve_exchange(
     Raises:
         VenueUnavailable: a port is taken. ConfigError: see `Exchange.build`.
     """
-    now_ns = clock if clock is not None else SystemClock().wall_ns
+    wall_ns = clock if clock is not None else SystemClock().wall_ns
     # Taken first: a port in use is known before anything expensive happens.
-    with (
-        bind_listener(settings.host, settings.rest_port) as rest,
-        bind_listener(settings.host, settings.socket_port) as sockets,
-    ):
+    with ExitStack() as ports:
+        bound = [
+            ports.enter_context(bind_listener(settings.host, port))
+            for port in (settings.rest_port, settings.socket_port, settings.control_port)
+            if port is not None
+        ]
         async with alone_in(settings.state_dir):
-            await _serve(settings, now_ns, rest, sockets, task_status)
+            await _serve(settings, wall_ns, bound, task_status)
 
 
 async def _serve(
     settings: ExchangeSettings,
-    now_ns: Callable[[], int],
-    rest: socket.socket,
-    sockets: socket.socket,
+    wall_ns: Callable[[], int],
+    bound: Sequence[socket.socket],
     task_status: trio.TaskStatus[ExchangeAddresses],
 ) -> None:
-    exchange = await trio.to_thread.run_sync(Exchange.build, settings, now_ns())
-    market = MarketHub(exchange.books, exchange.listings, exchange.history)
-    private = PrivateHub(exchange.simulator.account_of)
-    exchange.simulator.user_events = private.publish
-
-    def published(at_ns: int) -> None:
-        records = exchange.books.published()
-        exchange.history.apply(records, at_ns)
-        market.publish(records, at_ns)
-
-    driver = Driver(
-        clock=now_ns,
-        advance=exchange.simulator.advance,
-        next_ns=exchange.simulator.next_ns,
-        published=published,
-        start_ns=exchange.books.now_ns,
-        tick_s=settings.tick_ms / 1e3,
-    )
+    faults = FaultPlan(settings.faults, wall_ns())
+    pace = pace_of(settings.speed, partial(_skewed, faults, wall_ns))
+    exchange = await trio.to_thread.run_sync(Exchange.build, settings, pace.now_ns())
+    serving = _Serving.of(exchange, faults, pace)
+    rest, sockets, *control = bound
     try:
-        await driver.catch_up()
+        await serving.driver.catch_up()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(driver.run)
-            addresses = _addresses(settings, rest.getsockname()[1], sockets.getsockname()[1])
-            await nursery.start(serve_rest, RestGateway(exchange.simulator, driver.submit), rest)
-            serve = partial(_serve_connection, settings, exchange, driver, market, private)
-            await nursery.start(serve_sockets, sockets, settings.sockets, serve)
+            nursery.start_soon(serving.driver.run)
+            addresses = _addresses(settings, [one.getsockname()[1] for one in bound])
+            await nursery.start(serve_rest, RestGateway(serving.core, serving.driver.submit), rest)
+            await nursery.start(
+                partial(serve_sockets, pace=pace), sockets, settings.sockets, serving.serve_connection
+            )
+            for port in control:
+                await nursery.start(serve_rest, ControlGateway(faults), port)
             task_status.started(addresses)
     finally:
-        exchange.close(save=driver.consistent)
+        exchange.close(save=serving.driver.consistent)
 
 
-def _addresses(settings: ExchangeSettings, rest_port: int, socket_port: int) -> ExchangeAddresses:
+def _skewed(faults: FaultPlan, wall_ns: Callable[[], int]) -> int:
+    """The venue's clock, which may be wrong."""
+    now_ns, told = wall_ns(), faults.faults.clock
+    return now_ns + round(told.skew_ms * 1e6) + round((now_ns - faults.born_ns) * told.drift_ppm * 1e-6)
+
+
+@attrs.frozen(eq=False)
+class _Serving:
+    """The parts of a running exchange. `core` is the simulator, or what stands before it."""
+
+    exchange: Exchange
+    core: Simulator | FaultyCore
+    driver: Driver
+    market: MarketHub
+    private: PrivateHub
+    faults: FaultPlan | None
+
+    @classmethod
+    def of(cls, exchange: Exchange, faults: FaultPlan, pace: Pace) -> _Serving:
+        """With faults only where there are any, or where some may come."""
+        settings, simulator = exchange.settings, exchange.simulator
+        troubled = settings.faults != Faults() or settings.control_port is not None
+        market = MarketHub(exchange.books, exchange.listings, exchange.history, faults if troubled else None)
+        private = PrivateHub(simulator.account_of)
+        core, steps = FaultyCore(simulator, faults), [pace.stepped]
+        simulator.user_events = private.publish
+        if troubled:
+            push = FaultyPush(private.publish, faults)
+            simulator.user_events = push.push
+            steps += [core.step, push.step]
+
+        def published(at_ns: int) -> None:
+            records = exchange.books.published()
+            exchange.history.apply(records, at_ns)
+            market.publish(records, at_ns, simulator.news())
+            for step in steps:
+                step(at_ns)
+
+        driver = Driver(
+            clock=pace.now_ns,
+            advance=simulator.advance,
+            next_ns=simulator.next_ns,
+            published=published,
+            start_ns=exchange.books.now_ns,
+            tick_s=settings.tick_ms / 1e3,
+        )
+        faults.born_ns = exchange.born_ns
+        return cls(exchange, core if troubled else simulator, driver, market, private, faults if troubled else None)
+
+    async def serve_connection(self, connection: Connection, endpoint: Endpoint) -> None:
+        """Serve one socket to its end."""
+        async with trio.open_nursery() as nursery:
+            if self.faults is not None:
+                nursery.start_soon(break_connection, connection, self.faults)
+            await self._session(connection, endpoint).run()
+            nursery.cancel_scope.cancel(reason="connection ended")
+
+    def _session(self, connection: Connection, endpoint: Endpoint) -> Session | TradeSession:
+        limits = self.exchange.settings.sockets
+        if endpoint.route is Route.TRADE:
+            submit, told = self.driver.submit, endpoint.rate_limits
+            return TradeSession(connection, self.core, submit, limits, rate_limits=told)
+        hub: Hub = self.private if endpoint.route is Route.PRIVATE else self.market
+        return Session(connection, endpoint, hub, limits)
+
+
+def _addresses(settings: ExchangeSettings, ports: Sequence[int]) -> ExchangeAddresses:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    rest_port, socket_port, *control = ports
     return ExchangeAddresses(
         rest=f"http://{host}:{rest_port}",
         stream=f"ws://{host}:{socket_port}",
@@ -254,23 +354,5 @@ def _addresses(settings: ExchangeSettings, rest_port: int, socket_port: int) -> 
         more_keys=tuple(settings.keys()[1:]),
         seed=settings.seed,
         symbols=settings.symbols,
+        control=f"http://{host}:{control[0]}" if control else "",
     )
-
-
-async def _serve_connection(
-    settings: ExchangeSettings,
-    exchange: Exchange,
-    driver: Driver,
-    market: MarketHub,
-    private: PrivateHub,
-    connection: Connection,
-    endpoint: Endpoint,
-) -> None:
-    limits = settings.sockets
-    if endpoint.route is Route.TRADE:
-        await TradeSession(
-            connection, exchange.simulator, driver.submit, limits, rate_limits=endpoint.rate_limits
-        ).run()
-    else:
-        hub: Hub = private if endpoint.route is Route.PRIVATE else market
-        await Session(connection, endpoint, hub, limits).run()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import trio
-
 from aegis.exchange.connection import Connection, RateWindow
 from aegis.exchange.settings import SocketLimits
 from aegis.exchange.subscriptions import Control, Endpoint, ForcedClose
@@ -59,7 +57,7 @@ class Session:
                 self.unsubscribe(name)
 
     def on_message(self, message: bytes) -> None:
-        if self._window.exceeded(trio.current_time()):
+        if self._window.exceeded(self.connection.pace.time()):
             self.connection.close(CloseCode.POLICY, "Too many requests")
             return
         try:

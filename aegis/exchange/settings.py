@@ -11,6 +11,8 @@ import attrs
 import msgspec
 
 from aegis.config import Config
+from aegis.config_faults import Faults, load_faults
+from aegis.config_scenario import Scenario, load_scenario
 from aegis.core.errors import ConfigError
 
 __all__ = ["LEDGER_FILE", "ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]
@@ -48,6 +50,7 @@ class SocketLimits:
 class ExchangeSettings:
     """Everything that shapes a run of the simulated exchange. A wrong value raises ConfigError with its name.
 
+    `speed` is how many seconds of the venue's time pass in one, 0 for as many as can be.
     `rate` is in public frames a second over all symbols; fees are fractions of notional; ports of 0 mean any free one.
     `insurance` is what the insurance fund holds at the start. Keys that are not given, and those of the second account
     and later ones, are made from the seed, so that a resumed run keeps them.
@@ -76,10 +79,17 @@ class ExchangeSettings:
     api_secret: str = attrs.field(default="", repr=False)
     tick_ms: float = attrs.field(default=5.0, validator=_between(0.1, 1_000.0))
     sockets: SocketLimits = attrs.field(factory=SocketLimits)
+    scenario: Scenario = attrs.field(factory=Scenario)
+    recording: Path | None = None
+    faults: Faults = attrs.field(factory=Faults)
+    control_port: int | None = None
+    speed: float = attrs.field(default=1.0, validator=_between(0.0, 1e6))
 
     def __attrs_post_init__(self) -> None:
         if self.latency_p99_ms < self.latency_median_ms:
             raise ConfigError("exchange: latency_p99_ms must not be below latency_median_ms")
+        if self.recording is not None and self.scenario != Scenario():
+            raise ConfigError("exchange: a scenario bends the synthetic market, and a recording has no such")
         if self.latency_median_ms == 0.0 and self.latency_p99_ms > 0.0:
             raise ConfigError("exchange: latency_p99_ms must be 0 where latency_median_ms is 0")
         for name in ("api_key", "api_secret"):
@@ -116,7 +126,7 @@ class ExchangeAddresses:
     """Where a running exchange listens and with which key: the `ready` line of its process.
 
     `rest` is an http:// origin, `stream` a ws:// origin under which /public, /market and /private live, `trade` the
-    full URL of the trade socket.
+    full URL of the trade socket, `control` the origin of the control endpoint, empty where there is none.
     """
 
     rest: str
@@ -128,6 +138,7 @@ class ExchangeAddresses:
     symbols: int
     more_keys: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     """(API key, secret) of the second account and later ones."""
+    control: str = ""
 
     def to_json(self) -> bytes:
         """One line, without its newline."""
@@ -141,6 +152,7 @@ class ExchangeAddresses:
             if fields.pop("event", None) != "ready":
                 raise ValueError("no ready line")
             text = {name: str(fields.pop(name)) for name in ("rest", "stream", "trade", "api_key", "api_secret")}
+            text["control"] = str(fields.pop("control", ""))
             more = tuple((str(key), str(secret)) for key, secret in fields.pop("more_keys", ()))
             return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")), more_keys=more)
         except (msgspec.DecodeError, KeyError, TypeError) as error:
@@ -162,6 +174,8 @@ def exchange_settings(config: Config, directory: Path | None) -> ExchangeSetting
         taker_fee=_rate(told.taker_fee_bps),
         wallet=Decimal(str(told.wallet)),
         state_dir=directory,
+        scenario=load_scenario(told.scenario) if told.scenario else Scenario(),
+        faults=load_faults(told.faults) if told.faults else Faults(),
     )
 
 

@@ -10,7 +10,7 @@ from aegis.core.errors import ConfigError, InvariantBroken
 from aegis.exchange.account import Fees
 from aegis.exchange.api import ApiRequest, ApiResponse
 from aegis.exchange.api_dispatch import Dispatcher
-from aegis.exchange.api_ws import WsApi
+from aegis.exchange.api_ws import WsApi, WsCall
 from aegis.exchange.books import Books
 from aegis.exchange.core import Core
 from aegis.exchange.history import History
@@ -19,6 +19,8 @@ from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE, RateLimits
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import amount_of, decimal_of, money
+from aegis.exchange.news import News
+from aegis.exchange.scenario import NO_PLAN, Plan
 from aegis.exchange.security import AccountSetup, KeyRing
 from aegis.exchange.snapshot import load, save
 from aegis.exchange.state import TriggerDue, UserPush
@@ -59,6 +61,7 @@ class Simulator:
         orders_10s: int = ORDERS_10S,
         orders_minute: int = ORDERS_MINUTE,
         insurance: Decimal = INSURANCE,
+        plan: Plan = NO_PLAN,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -73,6 +76,7 @@ class Simulator:
             seed=seed,
             limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
             insurance=amount_of(insurance),
+            plan=plan,
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)
@@ -90,6 +94,7 @@ class Simulator:
         for account in state.accounts.values():
             state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": money(account.wallet)})
         self._core.upkeep.start()
+        self._core.contracts.start()
         self._opened = True
 
     # -- requests ----------------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ class Simulator:
         self._core.state.timetable.add(self._core.state.now_ns + self._latency.draw_ns(), arrive)
 
     def ws_api(
-        self, message: bytes, now_ns: int, deliver: Callable[[bytes], None], connection: Hashable = None
+        self, message: bytes, now_ns: int, deliver: Callable[[bytes | None], None], connection: Hashable = None
     ) -> None:
         """Take a frame of the WebSocket API; the same handlers and latency as REST.
 
@@ -129,6 +134,15 @@ class Simulator:
             self._core.state.timetable.add(self._later(self._replies, socket), lambda: deliver(reply))
 
         self._core.state.timetable.add(self._later(self._arrivals, socket), arrive)
+
+    def decode_ws(self, message: bytes) -> WsCall:
+        """What a frame of the WebSocket API asks for."""
+        return self._ws.decode(message)
+
+    @property
+    def now_ns(self) -> int:
+        """The exchange's time."""
+        return self._core.state.now_ns
 
     def _later(self, lane: dict[Hashable, int], socket: Hashable) -> int:
         """A latency from now, but not before what the socket carries already."""
@@ -188,6 +202,12 @@ class Simulator:
         and the funding that were paid, and what the insurance fund holds. With the wallets it sums up to what there was
         at the start."""
         return {reason: decimal_of(amount) for reason, amount in self._core.state.house.items()}
+
+    def news(self) -> list[News]:
+        """What the public has to hear, since the last call."""
+        news = list(self._core.state.news)
+        self._core.state.news.clear()
+        return news
 
     # -- private stream ----------------------------------------------------------------------------------------------
 

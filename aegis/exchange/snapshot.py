@@ -52,6 +52,7 @@ def save(core: Core) -> dict[str, Any]:
         "timetable": [[ns, *_due_out(due)] for ns, due in state.timetable.durable()],
         "draws": state.draws.snapshot(),
         "keys": core.keys.snapshot(),
+        "scenario_steps": core.contracts.done,
     }
 
 
@@ -96,6 +97,7 @@ def load(core: Core, saved: dict[str, Any]) -> None:
         state.timetable.add(ns, _due_in(kind, values))
     state.draws.restore(saved["draws"])
     core.keys.restore(saved["keys"])
+    core.contracts.restore(saved["scenario_steps"])
     core.upkeep.resume()
     state.dirty.update(range(len(state.listings)))
 

@@ -9,6 +9,7 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.exchange.connection import Connection
+from aegis.exchange.pace import Pace
 from aegis.exchange.settings import SocketLimits
 from aegis.exchange.subscriptions import Endpoint, Route, parse_endpoint
 from aegis.exchange.websocket import Handshake, HandshakeRefused, accept_handshake, parse_handshake, refuse_handshake
@@ -41,6 +42,7 @@ async def serve_sockets(
     limits: SocketLimits,
     serve: Serve,
     *,
+    pace: Pace | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled. `serve` runs a connection to its end; a path that does not exist answers 404."""
@@ -55,7 +57,7 @@ async def serve_sockets(
             await trio.aclose_forcefully(stream)
             return
         control = limits.trade_control_frames_per_s if endpoint.route is Route.TRADE else None
-        await serve(Connection(stream, limits, control_frames_per_s=control), endpoint)
+        await serve(Connection(stream, limits, control_frames_per_s=control, pace=pace), endpoint)
 
     listener.setblocking(False)
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]

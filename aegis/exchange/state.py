@@ -19,6 +19,7 @@ from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing
 from aegis.exchange.margin import Margins
 from aegis.exchange.money import decimal_of, money
+from aegis.exchange.news import News
 from aegis.exchange.orders import OrderStore
 from aegis.exchange.security import AccountSetup
 
@@ -26,6 +27,7 @@ __all__ = ["Due", "Fill", "Income", "State", "Timetable", "TriggerDue", "UserPus
 
 _KEPT_FILLS = 100_000
 _KEPT_INCOME = 100_000
+_KEPT_NEWS = 10_000
 
 
 @attrs.define
@@ -157,6 +159,8 @@ class State:
         """(account, symbol) -> when its orders are cancelled, ms (countdownCancelAll)."""
         self._outbox: list[tuple[str, str, Callable[..., Event], tuple[Any, ...]]] = []
         self.last_push_ns: dict[str, int] = {}
+        self.news: deque[News] = deque(maxlen=_KEPT_NEWS)
+        """For the public; whoever serves it takes it out."""
 
     # -- time and prices ---------------------------------------------------------------------------------------------
 

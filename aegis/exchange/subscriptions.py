@@ -62,6 +62,7 @@ class StreamKind(enum.Enum):
     ALL_TICKERS = ("market", "!ticker@arr")
     ALL_MINI_TICKERS = ("market", "!miniTicker@arr")
     CONTRACT_INFO = ("market", "!contractInfo")
+    FORCE_ORDER = ("market", "forceOrder")
     ALL_FORCE_ORDERS = ("market", "!forceOrder@arr")
 
     @property
@@ -94,6 +95,7 @@ _PLAIN = {
     "aggTrade": (StreamKind.AGG_TRADE, 0),
     "ticker": (StreamKind.TICKER, 2_000),
     "miniTicker": (StreamKind.MINI_TICKER, 2_000),
+    "forceOrder": (StreamKind.FORCE_ORDER, 0),
     "rpiDepth@500ms": (StreamKind.DEPTH_DIFF, 500),  # nothing is hidden here, so it is the same book
 }
 _ALL = {

@@ -13,6 +13,9 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.history import Past
 from aegis.exchange.listing import Listing
 from aegis.exchange.market import Arrays, EventArray
+from aegis.exchange.planted import PlantedEdge
+from aegis.exchange.scenario import NO_PLAN, PENDING, Plan
+from aegis.exchange.synthetic_course import Course
 from aegis.kernels import books, past, synthetic
 from aegis.kernels.history import TAPE_BAR
 
@@ -20,6 +23,7 @@ __all__ = ["SyntheticSource"]
 
 _STATE = ("market", "levels", "counts")
 _NS_PER_SECOND = 1_000_000_000
+_NEVER = 2**62
 
 
 class SyntheticSource:
@@ -32,14 +36,16 @@ class SyntheticSource:
     """
 
     def __init__(
-        self, listings: Sequence[Listing], *, seed: int, start_ns: int, rate: float = 0.0, volatility: float = 1.0
-    ) -> None:
+        self, listings: Sequence[Listing], *, seed: int, start_ns: int, rate: float = 0.0, volatility: float = 1.0,
+        plan: Plan = NO_PLAN, edge: PlantedEdge | None = None,
+    ) -> None:  # fmt: skip
         self.listings = tuple(listings)
         self.seed = seed
         self.start_ns = start_ns
         self.volatility = volatility
         n = len(self.listings)
-        self._params = _parameters(self.listings, rate)
+        self._course = Course(_parameters(self.listings, rate), plan)
+        self._params, self._factor = self._course.at(start_ns // synthetic.BIN_NS)
         self._keys = np.array([_keys(seed, listing.symbol) for listing in self.listings], np.uint64)
         self._market_keys = np.array(_keys(seed, "MARKET"), np.uint64)
         self._tick_e8 = np.array([listing.tick_e8 for listing in self.listings], np.int64)
@@ -47,26 +53,59 @@ class SyntheticSource:
         self._levels = np.zeros((n, len(synthetic.LEVELS)))
         self._counts = _opening(self.listings)
         self._bin = start_ns // synthetic.BIN_NS + 1
+        self._entered = self._course.passed(self._bin - 1)
+        self._edge = edge
+        self._close_bin = _NEVER if edge is None else edge.due(self._bin)
         self._pending: EventArray = self._opening_events()
         padding = int(self._params[:, synthetic.PADDING].sum()) + n
         self._room = n * synthetic.ROOM_PER_BIN + padding
         self._out = np.zeros(self._room + 4_096, books.EVENT)
 
     def _opening_events(self) -> EventArray:
-        n = len(self.listings)
-        events = np.zeros(2 * n, books.EVENT)
-        events["time_ns"] = self.start_ns
-        events["symbol"] = np.arange(2 * n) % n
-        quotes, marks = events[:n], events[n:]
-        quotes["kind"] = books.QUOTE
+        there = np.flatnonzero(self._params[:, synthetic.OPEN] >= 0.0)
+        return np.concatenate((self._quotes(there, self.start_ns), self._marks(there, self.start_ns)))
+
+    def _quotes(self, symbols: npt.NDArray[np.intp], time_ns: int) -> EventArray:
+        """The present quotes of these symbols."""
+        rows = np.zeros(len(symbols), books.EVENT)
+        rows["time_ns"], rows["symbol"], rows["kind"] = time_ns, symbols, books.QUOTE
         for field, column in (
             ("bid", synthetic.BID), ("ask", synthetic.ASK),
             ("bid_qty", synthetic.BID_QTY), ("ask_qty", synthetic.ASK_QTY),
         ):  # fmt: skip
-            quotes[field] = self._counts[:, column]
-        marks["kind"] = books.MARK
-        marks["mark_e8"] = marks["index_e8"] = self._params[:, synthetic.START].astype(np.int64) * self._tick_e8
-        return events
+            rows[field] = self._counts[symbols, column]
+        return rows
+
+    def _marks(self, symbols: npt.NDArray[np.intp], time_ns: int) -> EventArray:
+        """The first marks of these symbols: the prices at which they start."""
+        rows = np.zeros(len(symbols), books.EVENT)
+        rows["time_ns"], rows["symbol"], rows["kind"] = time_ns, symbols, books.MARK
+        start = self._params[symbols, synthetic.START].astype(np.int64) * self._tick_e8[symbols]
+        rows["mark_e8"] = rows["index_e8"] = start
+        return rows
+
+    def _close_bar(self) -> None:
+        """A bar of the planted edge is over."""
+        assert self._edge is not None
+        self._edge.close(self._close_bin)
+        self._set_course(self._close_bin)
+        self._close_bin = self._edge.due(self._close_bin + 1)
+
+    def _set_course(self, place: int) -> None:
+        self._params[:], self._factor = self._course.at(place)
+        if self._edge is not None:
+            self._params[:, synthetic.DRIFT] += self._edge.drift
+
+    def _enter(self, place: int) -> EventArray:
+        """The plan has something new at this bin: other parameters, jumps, symbols that open."""
+        before = self._params[:, synthetic.OPEN].copy()
+        self._set_course(place)
+        for symbol, jump in self._course.jumps(place):
+            self._levels[symbol, synthetic.OWN] += jump
+        open_now = self._params[:, synthetic.OPEN] > 0.0
+        time_ns = place * synthetic.BIN_NS
+        quotes = self._quotes(np.flatnonzero(open_now & (before <= 0.0)), time_ns)
+        return np.concatenate((quotes, self._marks(np.flatnonzero(open_now & (before < 0.0)), time_ns)))
 
     # --------------------------------------------------------------------------------------------------- MarketSource
 
@@ -75,11 +114,22 @@ class SyntheticSource:
         batches = [self._pending]
         last = until_ns // synthetic.BIN_NS
         while self._bin <= last:
+            edge = self._course.edge(self._entered)
+            if edge <= self._bin:
+                batches.append(self._enter(edge))
+                self._entered += 1
+                continue
+            if self._close_bin <= self._bin:
+                self._close_bar()
+                continue
             self._bin, count = synthetic.run_bins(
-                self._bin, last, self._params, self._keys, self._market_keys[0], self._market, self._levels,
-                self._counts, self._tick_e8, self.volatility, self._out, self._room,
+                self._bin, min(last, edge - 1, self._close_bin - 1), self._params, self._keys, self._market_keys[0],
+                self._market, self._levels, self._counts, self._tick_e8, self.volatility * self._factor, self._out,
+                self._room,
             )  # fmt: skip
             rows = self._out[:count]
+            if self._edge is not None:
+                self._edge.add(rows)
             batches.append(rows[np.argsort(rows["time_ns"], kind="stable")])
             rows[:] = np.zeros(1, books.EVENT)
         events = np.concatenate(batches)
@@ -91,6 +141,8 @@ class SyntheticSource:
         """State from which an equal source goes on exactly as this one would."""
         state: Arrays = {name: getattr(self, f"_{name}").copy() for name in _STATE}
         state["pending"] = self._pending.copy()
+        if self._edge is not None:
+            state["planted"] = self._edge.state.copy()
         state["scalars"] = np.array([self.seed, self.start_ns, self._bin], np.int64)
         return state
 
@@ -107,6 +159,11 @@ class SyntheticSource:
         for name in _STATE:
             getattr(self, f"_{name}")[...] = state[name]
         self._pending = state["pending"].copy()
+        self._entered = self._course.passed(place - 1)
+        if self._edge is not None:
+            self._edge.state[...] = state["planted"]
+            self._close_bin = self._edge.due(place)
+        self._set_course(place - 1)
 
     # ------------------------------------------------------------------------------------------------------- the past
 
@@ -158,8 +215,10 @@ def _parameters(listings: Sequence[Listing], rate: float) -> npt.NDArray[np.floa
         row[:] = (
             listing.start_ticks, listing.beta, listing.annual_vol, 0.15 if majors else lag, listing.activity,
             0.88 if top else 0.7, 0.35, listing.spread_ticks, listing.touch_steps, listing.trade_steps,
-            0.0, listing.status == "TRADING" and listing.activity > 0.0,
+            0.0, listing.status == "TRADING" and listing.activity > 0.0, 0.0, 0.0,
         )  # fmt: skip
+        if listing.status == PENDING:
+            row[synthetic.OPEN] = -1.0
     # A trade of ours is about 2.6 records: its prices, its quote, and now and then the quote's way back.
     natural = len(listings) + 2.6 * params[:, synthetic.ACTIVITY].sum()
     weight = np.where(params[:, synthetic.OPEN] > 0.0, params[:, synthetic.ACTIVITY] + 0.3, 0.0)

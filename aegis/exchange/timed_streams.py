@@ -8,8 +8,9 @@ import attrs
 import msgspec
 
 from aegis.exchange.books import Books
+from aegis.exchange.coin_margined import ticker, with_coin_margined
 from aegis.exchange.frames import partial_depth
-from aegis.exchange.history import INTERVALS, History
+from aegis.exchange.history import History, bar_open
 from aegis.exchange.listing import Listing
 from aegis.exchange.subscriptions import Stream, StreamKind
 
@@ -57,8 +58,7 @@ class TimedStream:
         if self.stream.kind is StreamKind.DEPTH_DIFF:
             self._update_id, self._levels = int(self._books.update_id[self.symbol]), self._displayed()
         elif self.stream.interval:
-            length = INTERVALS[self.stream.interval]
-            self._bar = self._history.now_ms // length * length, -1
+            self._bar = bar_open(self.stream.interval, self._history.now_ms), -1
 
     def payloads(self) -> list[bytes]:
         """What there is to tell now, oldest first; nothing where nothing changed."""
@@ -151,9 +151,12 @@ class TimedStream:
         last = self._books.trade_id
         if self.symbol >= 0:
             return [msgspec.json.encode(self._ticker(self._books.listings[self.symbol]))]
-        changed = [row for row in self._books.listings if self._told.get(row.index) != int(last[row.index])]
+        now_ms = self._history.now_ms
+        listed = [row for row in self._books.listings if row.onboard_ms <= now_ms]
+        changed = [row for row in listed if self._told.get(row.index) != int(last[row.index])]
         self._told.update((listing.index, int(last[listing.index])) for listing in changed)
-        return [msgspec.json.encode([self._ticker(listing) for listing in changed])] if changed else []
+        rows = [row for listing in changed for row in with_coin_margined(listing, self._ticker(listing), ticker)]
+        return [msgspec.json.encode(rows)] if rows else []
 
     def _ticker(self, listing: Listing) -> dict[str, Any]:
         full = self.stream.kind in _TICKERS

@@ -18,7 +18,10 @@ __all__ = ["TradeCore", "TradeSession"]
 class TradeCore(Protocol):
     """The simulator's side of a trade socket."""
 
-    def ws_api(self, message: bytes, now_ns: int, deliver: Callable[[bytes], None], connection: Hashable) -> None: ...
+    def ws_api(
+        self, message: bytes, now_ns: int, deliver: Callable[[bytes | None], None], connection: Hashable
+    ) -> None:
+        """Answer with a frame, or with None: then the connection is cut."""
 
 
 class TradeSession:
@@ -60,8 +63,11 @@ class TradeSession:
     def _call(self, message: bytes, now_ns: int) -> None:
         self._core.ws_api(message, now_ns, self._deliver, self)
 
-    def _deliver(self, reply: bytes) -> None:
+    def _deliver(self, reply: bytes | None) -> None:
         self._in_flight -= 1
+        if reply is None:
+            self._connection.abort("cut")
+            return
         self._connection.send_text(reply if self._rate_limits else _without_rate_limits(reply))
 
 

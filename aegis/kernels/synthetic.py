@@ -36,14 +36,15 @@ _LATENT, _ACTIVITY, _ORDERS, _PADDING, _MARK, _PAST = range(len(KINDS))
 #: Columns of a symbol's float64 parameters.
 PARAMETERS = (
     "start", "beta", "vol", "lag_s", "activity", "branching", "mixing", "spread", "touch", "trade", "padding", "open",
+    "drift", "premium",
 )  # fmt: skip
-(START, BETA, VOL, LAG_S, ACTIVITY, BRANCHING, MIXING, SPREAD, TOUCH, TRADE_SIZE, PADDING, OPEN) = range(
-    len(PARAMETERS)
-)
+(START, BETA, VOL, LAG_S, ACTIVITY, BRANCHING, MIXING, SPREAD, TOUCH, TRADE_SIZE, PADDING, OPEN, DRIFT,
+ PREMIUM) = range(len(PARAMETERS))  # fmt: skip
 
 #: Columns of a symbol's float64 state.
-LEVELS = ("own", "factor", "log_vol", "fast", "middle", "slow", "spread_extra", "index", "index_bias", "basis")
-(OWN, FACTOR, LOG_VOL, FAST, MIDDLE, SLOW, SPREAD_EXTRA, INDEX, INDEX_BIAS, BASIS) = range(len(LEVELS))
+LEVELS = ("own", "factor", "log_vol", "fast", "middle", "slow", "spread_extra", "index", "index_bias", "basis",
+          "stray")  # fmt: skip
+(OWN, FACTOR, LOG_VOL, FAST, MIDDLE, SLOW, SPREAD_EXTRA, INDEX, INDEX_BIAS, BASIS, STRAY) = range(len(LEVELS))
 
 #: Columns of a symbol's int64 state.
 COUNTS = ("mid2", "spread", "bid", "ask", "bid_qty", "ask_qty", "side", "order", "shock_until")
@@ -61,6 +62,8 @@ _P_SWEEP = 0.085
 _MEAN_PRINTS = 3.9
 _SIZE_SD = 1.9
 _SHOCK_BINS = 50
+#: A premium of last over index builds up, and goes, within ten seconds or so.
+_STRAY_STEP = 1.0 - exp(-_DT / 5.0)
 #: Hawkes kernels: share and decay a bin.
 _W_FAST, _W_MIDDLE, _W_SLOW = 0.45, 0.30, 0.25
 _D_FAST, _D_MIDDLE, _D_SLOW = exp(-_DT / 0.15), exp(-_DT / 1.5), exp(-_DT / 15.0)
@@ -99,6 +102,7 @@ def _step_latent(
     s: int, place: int, params: Floats, keys: Keys, levels: Floats, ratio: float, volatility: float
 ) -> bool:
     """Advance a symbol's own part by one bin; `ratio` is activity over its mean. True when it jumped."""
+    levels[s, OWN] += params[s, DRIFT] * _DT
     u, v, w, x = uniforms(keys[s, _LATENT], place, 0)
     active, jump, _, _ = uniforms(keys[s, _LATENT], place, 1)
     keep = 2.0 ** (-_DT / 60.0)
@@ -270,7 +274,8 @@ def _run_symbol(
         counts[s, SHOCK_UNTIL] = place + _SHOCK_BINS
     response = 1.0 - exp(-_DT / params[s, LAG_S])
     levels[s, FACTOR] += response * (params[s, BETA] * market[FACTOR_SUM] - levels[s, FACTOR])
-    price = max(12.0, params[s, START] * exp(levels[s, OWN] + levels[s, FACTOR]))
+    levels[s, STRAY] += (params[s, PREMIUM] - levels[s, STRAY]) * _STRAY_STEP
+    price = max(12.0, params[s, START] * exp(levels[s, OWN] + levels[s, FACTOR] + levels[s, STRAY]))
     lean = max(-1.0, min(1.0, (price - 0.5 * counts[s, MID2]) / band_ticks(price)))
     towards, requote = _choose_move(s, place, price, params, keys, levels, counts)
     unit = params[s, TOUCH] * (0.5 if place < counts[s, SHOCK_UNTIL] else 1.0)
@@ -371,7 +376,7 @@ def run_bins(
             return place, pos
         step_factor(market, market_key, place, _DT, volatility)
         for s in range(params.shape[0]):
-            if place % _BINS_PER_SECOND == 0:
+            if place % _BINS_PER_SECOND == 0 and params[s, OPEN] >= 0.0:
                 pos = _put_mark(s, place, params, keys, levels, counts, out, pos, tick_e8[s])
             if params[s, OPEN] > 0.0:
                 pos = _run_symbol(s, place, params, keys, market, levels, counts, out, pos, volatility)

@@ -9,13 +9,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from aegis.exchange.lines import FrameLines
 from aegis.exchange.recorded import listing_from_frames
 from aegis.kernels import fold
 from aegis.kernels.analysis import AnalysisParams, new_state, out_room, set_live_from
 from aegis.kernels.layout import BAR, EVENT
 from aegis.kernels.lines import Chunk
 from aegis.kernels.market import AGG_TRADE, TRADE, batch_buffer, new_table
-from aegis.research.lines import FrameLines
 
 __all__ = ["Folded", "Folder"]
 

@@ -33,13 +33,13 @@ from aegis.exchange.frames import Encoder
 from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.ledger_view import fold_ledger
+from aegis.exchange.lines import FrameLines
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.layout import BAR
 from aegis.kernels.lines import Chunk
 from aegis.research.ledger import compare_ledger
-from aegis.research.lines import FrameLines
 from aegis.research.memory_venue import MemoryPort, Mover
 from aegis.research.witness import Witness
 from aegis.runtime.clock import VirtualClock

@@ -204,6 +204,7 @@ async def test_order_by_trade_socket_is_answered_told_and_entered_in_the_ledger(
             assert events[-1]["data"]["o"]["c"] == "run-1"
             assert events[-1]["data"]["o"]["i"] == reply["result"]["orderId"]
         position = await client.get("/fapi/v3/positionRisk?" + signed(addresses, symbol="BTCUSDT"))
+        assert position.status_code == 200, position.text
         assert [Decimal(row["positionAmt"]) for row in position.json()] == [Decimal("0.01")]
     account = read_ledger(tmp_path / "ledger.jsonl").accounts["main"]
     assert account.positions["BTCUSDT"].amount == Decimal("0.01")

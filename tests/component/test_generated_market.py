@@ -13,7 +13,7 @@ import pytest
 
 from aegis.core.errors import ConfigError
 from aegis.engine.summary import Summary
-from aegis.research import lines as lines_module
+from aegis.exchange import lines as lines_module
 from aegis.research import replay as replays
 from aegis.research.fold import Folder
 from aegis.research.generated import write_generated

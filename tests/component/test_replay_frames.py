@@ -17,7 +17,7 @@ import pytest
 
 from aegis.core.errors import AegisError, ConfigError
 from aegis.engine.summary import Summary
-from aegis.research import lines as lines_module
+from aegis.exchange import lines as lines_module
 from aegis.research import replay as replays
 from aegis.research.replay import ReplayOptions
 from aegis.surface.summary import render

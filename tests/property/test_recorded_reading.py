@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.exchange import recorded
+from aegis.exchange.lines import FrameLines, chunk_of
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.kernels import lines as kernels
 from aegis.kernels import wire
@@ -17,7 +18,6 @@ from aegis.kernels.depth import judge_depth
 from aegis.kernels.lines import Chunk, apply_lines
 from aegis.kernels.market import AGG_TRADE, counts, new_table
 from aegis.kernels.recorded import ALL, LINE_LEFT, MARKS_DUE, NEXT_MARK_NS, NOW_NS, OFFSET_NS, Reader
-from aegis.research.lines import FrameLines, chunk_of
 from aegis.venue import strict
 from aegis.venue.market_events import Depth
 from tests.support.recorded_lines import market_lines

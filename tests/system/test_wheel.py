@@ -70,7 +70,8 @@ def test_the_wheel_holds_the_presets_as_they_are_written(wheel: Path) -> None:
         names = archive.namelist()
         presets = {name: archive.read(name) for name in names if name.startswith("aegis/presets/")}
     assert presets == {
-        f"aegis/presets/{name}.toml": (ROOT / "config" / f"{name}.toml").read_bytes() for name in PRESETS
+        f"aegis/presets/{path.relative_to(ROOT / 'config')}": path.read_bytes()
+        for path in (ROOT / "config").rglob("*.toml")
     }
     assert {name.partition("/")[0] for name in names} == {"aegis", f"selflearningtrader-{__version__}.dist-info"}
     assert "aegis/py.typed" in names

@@ -16,9 +16,9 @@ from aegis.core.errors import ConfigError
 from aegis.core.filters import SymbolSpec
 from aegis.exchange.books import Books
 from aegis.exchange.history import History
+from aegis.exchange.lines import chunk_of
 from aegis.exchange.recorded import RecordedSource, listing_from_frames, listing_from_spec
 from aegis.kernels.books import MARK, QUOTE, TRADE
-from aegis.research.lines import chunk_of
 
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "binance-usdm-btcusdt-20240808.gz"
 VENUE_MS = 1_723_161_256_000

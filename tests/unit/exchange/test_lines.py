@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.core.errors import ConfigError
+from aegis.exchange import lines
+from aegis.exchange.lines import FAR_NS, LONGEST, FrameLines, read_chunks
 from aegis.kernels.lines import Chunk
-from aegis.research import lines
-from aegis.research.lines import FAR_NS, LONGEST, FrameLines, read_chunks
 
 AT = 1_790_000_000_000_000_000
 
