@@ -277,7 +277,9 @@ def copy_of(rig):
 
 def _continued(ledger):
     again = Ledger()
-    again.seq, again.entries = ledger.seq, list(ledger.entries)
+    for entry in ledger.entries:
+        fields = {name: value for name, value in entry.items() if name not in ("seq", "ns", "kind")}
+        again.write(entry["ns"], entry["kind"], fields)
     return again
 
 
