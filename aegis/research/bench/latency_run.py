@@ -64,8 +64,7 @@ min_volume_quote = 0.0
 max_spread_bps = 1_000.0
 
 [bars]
-base = "1s"
-structure = "5s"
+timeframes = ["1s", "5s"]
 
 [strategy]
 min_gap_atr = 2.0
