@@ -20,6 +20,7 @@ import trio
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed
+from aegis.engine.joining import Terms
 from aegis.engine.machine import Machine
 from aegis.runtime.clock import Clock
 from aegis.runtime.cpu import CpuOverdue, CpuRunner
@@ -32,6 +33,8 @@ __all__ = ["Service"]
 _BEAT_NS = 50_000_000
 _IDLE_TIMER_NS = 1_000_000_000
 _SLOW_CALL_NS = 5_000_000
+#: No further symbol in the same turn once so much of a handler's budget is used.
+_SLICES_NS = 125_000
 _SLOW_CALLS = 3
 
 
@@ -136,6 +139,11 @@ class Service:
         """What the venue said when it was asked; taken at once, because the asker goes on from what it proves."""
         with _guard(self):
             self.machine.answer(what, payload, self._clock.venue_ns())
+
+    def terms(self, terms: Terms) -> None:
+        """A symbol joins, or its rules have changed; taken at once, because the asker goes on from it."""
+        with _guard(self):
+            self.machine.terms(terms, self._clock.venue_ns())
 
     def seed(self, symbol: int, base: Any, higher: tuple[Any, ...]) -> None:
         """History of a symbol; one waits per symbol, the newest."""
@@ -270,13 +278,16 @@ class Service:
             self._jobs.send_nowait(self.machine.analyse(now_ns))
 
     def _slice(self, now_ns: int) -> None:
-        begin_ns = self._clock.cpu_ns()
-        self.machine.slice(now_ns)
-        if self._clock.cpu_ns() - begin_ns > _SLOW_CALL_NS:
-            self._slow_calls += 1
-            get_logger().warning("strategy.slow", calls=self._slow_calls)
-            if self._slow_calls == _SLOW_CALLS:
-                self.command("quarantine three calls above 5 ms")
+        """One symbol after another goes to the strategy, as long as that keeps the urgent lanes waiting for no time."""
+        begin_ns = call_ns = self._clock.cpu_ns()
+        while self.machine.has_slices() and call_ns - begin_ns < _SLICES_NS:
+            self.machine.slice(now_ns)
+            before_ns, call_ns = call_ns, self._clock.cpu_ns()
+            if call_ns - before_ns > _SLOW_CALL_NS:
+                self._slow_calls += 1
+                get_logger().warning("strategy.slow", calls=self._slow_calls)
+                if self._slow_calls == _SLOW_CALLS:
+                    self.command("quarantine three calls above 5 ms")
         if self.machine.has_slices():
             self._want(_Work.SLICE)
 
