@@ -7,10 +7,12 @@ import attrs
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import Account, Position
 from aegis.exchange.booking import ExpiryReason
+from aegis.exchange.brackets import Brackets
 from aegis.exchange.conditional import Conditional
 from aegis.exchange.listing import Listing
-from aegis.exchange.matching import Matching, NewOrder
+from aegis.exchange.matching import Matching
 from aegis.exchange.news import ContractNews
+from aegis.exchange.orders import Order
 from aegis.exchange.scenario import SETTLING, Plan, Step
 from aegis.exchange.state import State
 
@@ -79,7 +81,7 @@ class Contracts:
         for account in self._state.accounts.values():
             for order in self._state.orders.open_orders(account.id, listing.index):
                 self._matching.finish(order, OrderStatus.EXPIRED, ExpiryReason.DELISTED)
-            for position in account.held():
+            for position in list(account.held()):
                 if position.listing.index == listing.index:
                     self._deliver(account, position)
             self._conditional.cancel_all(account.id, listing.index)
@@ -87,9 +89,9 @@ class Contracts:
     def _deliver(self, account: Account, position: Position) -> None:
         state, listing = self._state, position.listing
         ticks = max(1, round(state.mark(listing) / listing.tick))
-        self._matching.fill_at(
-            NewOrder(
-                account=account,
+        self._matching.force(
+            Order(
+                account=account.id,
                 listing=listing,
                 side=Side.SELL if position.steps > 0 else Side.BUY,
                 type=OrderType.MARKET,
@@ -97,8 +99,8 @@ class Contracts:
                 ticks=0,
                 steps=abs(position.steps),
                 client_id=f"settlement_autoclose-{state.now_ms}{state.count('autoclose')}",
+                position_side=position.side,
                 reduce_only=True,
-                liquidation=True,
             ),
             ticks,
         )
@@ -111,4 +113,4 @@ def _change(listing: Listing, step: Step) -> None:
         listing.delivery_ms = step.delivery_ms
     if step.max_leverage is not None:
         most = step.max_leverage
-        listing.brackets = tuple(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets)
+        listing.brackets = Brackets(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets)
