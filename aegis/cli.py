@@ -163,6 +163,7 @@ def replay(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True, help="Seed of the market.")
 @click.option("--rate", type=click.IntRange(10, 1_000_000), default=4_000, show_default=True, help="Frames a second.")
 @click.option("--volatility", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="1: a real evening.")
+@click.option("--accounts", type=click.IntRange(1, 100), default=1, show_default=True, help="With a key each.")
 @click.option("--rest-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--socket-port", type=click.IntRange(0, 65_535), default=0, help="0: any free one.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep ledger and state here.")

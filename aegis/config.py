@@ -22,7 +22,13 @@ from aegis.config_checks import between, matching, one_of
 from aegis.config_faults import fault_names, load_faults
 from aegis.config_files import located, parse_toml, preset_files, read_named
 from aegis.config_scenario import load_scenario, scenario_names
-from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
+from aegis.config_strategy import (
+    FvgRetestConfig,
+    MeanReversionConfig,
+    OrderBlockConfig,
+    OwnStrategyConfig,
+    StrategyConfig,
+)
 from aegis.config_tree import TreeError, structure
 from aegis.config_venue import VenueConfig
 from aegis.core.errors import ConfigError
@@ -41,6 +47,7 @@ __all__ = [
     "JournalConfig",
     "LogConfig",
     "MeanReversionConfig",
+    "OrderBlockConfig",
     "OwnStrategyConfig",
     "StrategyConfig",
     "UniverseConfig",
@@ -59,6 +66,7 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DAY_MS = 86_400_000
 #: Base bars whose history the venue serves; without it there is no warm-up.
 _SERVED = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+_TIMEFRAMES = 8
 
 
 def duration_ms(text: str) -> int:
@@ -77,13 +85,20 @@ def duration_text(ms: int) -> str:
     raise ValueError(f"{ms} ms is no whole number of seconds")
 
 
-def _bar_length(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+def _bar_lengths(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     try:
-        length = duration_ms(value)
+        lengths = [duration_ms(text) for text in value]
     except ValueError as error:
         raise ValueError(f"{attribute.name}: {error}") from None
-    if _DAY_MS % length:
-        raise ValueError(f"{attribute.name}: {value!r} does not divide a day")
+    if not 1 <= len(value) <= _TIMEFRAMES:
+        raise ValueError(f"{attribute.name}: must be 1 to {_TIMEFRAMES} bar lengths, not {len(value)}")
+    for text, length, shorter in zip(value, lengths, (0, *lengths), strict=False):
+        if _DAY_MS % length:
+            raise ValueError(f"{attribute.name}: {text!r} does not divide a day")
+        if length <= shorter:
+            raise ValueError(f"{attribute.name}: {text!r} is not longer than the one before it")
+        if length % lengths[0]:
+            raise ValueError(f"{attribute.name}: {text!r} is no multiple of the first, {value[0]!r}")
 
 
 _symbol_names = matching(r"[^\sa-z]{1,40}", "names in capitals, such as BTCUSDT")
@@ -138,17 +153,14 @@ class ConflationConfig:
 
 @attrs.frozen(kw_only=True)
 class BarsConfig:
-    """Bars of the base length are built from trades; the others are multiples of it."""
+    """Bars of the first timeframe, the base, are built from trades, the longer ones from base bars.
 
-    base: str = attrs.field(default="1m", validator=_bar_length)
-    structure: str = attrs.field(default="5m", validator=_bar_length)
+    Each is seen once it has closed, and each needs `warmup_bars` of its own before a symbol trades.
+    """
+
+    timeframes: tuple[str, ...] = attrs.field(default=("1m", "5m"), validator=_bar_lengths)
     lateness_ms: int = attrs.field(default=250, validator=between(0, 60_000))
     warmup_bars: int = attrs.field(default=500, validator=between(500, 1400))
-
-    def __attrs_post_init__(self) -> None:
-        base, structure = duration_ms(self.base), duration_ms(self.structure)
-        if structure <= base or structure % base:
-            raise ValueError(f"structure: {self.structure!r} is no multiple of base {self.base!r}")
 
     def shortened(self, warmup_bars: int) -> BarsConfig:
         """With a warm-up below what the config may ask for: a recording brings no history."""
@@ -157,8 +169,13 @@ class BarsConfig:
         return short
 
     @property
-    def timeframes_ms(self) -> tuple[int, int]:
-        return duration_ms(self.base), duration_ms(self.structure)
+    def timeframes_ms(self) -> tuple[int, ...]:
+        return tuple(map(duration_ms, self.timeframes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As a strategy's view names them: `60s` is `1m`."""
+        return tuple(map(duration_text, self.timeframes_ms))
 
 
 @attrs.frozen(kw_only=True)
@@ -169,6 +186,8 @@ class ExecutionConfig:
     reply_budget_ms: int = attrs.field(default=2_000, validator=between(100, 30_000))
     protect_budget_ms: int = attrs.field(default=2_000, validator=between(100, 30_000))
     trade_socket: bool = True
+    hot_loop: bool = False
+    """Never let the loop's core sleep: a fifth off the latency, for a machine with a core to spare."""
     stop_working_type: str = attrs.field(default="CONTRACT_PRICE", validator=one_of("CONTRACT_PRICE", "MARK_PRICE"))
 
 
@@ -234,6 +253,20 @@ class Config:
     credentials: CredentialsConfig = CredentialsConfig()
     exchange: ExchangeConfig = ExchangeConfig()
 
+    def __attrs_post_init__(self) -> None:
+        lengths = self.bars.timeframes_ms
+        for key in self.strategy.TIMEFRAMES:
+            told = getattr(self.strategy, key)
+            if told and _maybe_ms(told) not in lengths:
+                raise ValueError(f"strategy.{key}: must be one of {', '.join(self.bars.timeframes)}, not {told!r}")
+
+
+def _maybe_ms(text: str) -> int | None:
+    try:
+        return duration_ms(text)
+    except ValueError:
+        return None
+
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 def loads(text: str, origin: str = "config", folder: Path | None = None) -> Config:
@@ -257,8 +290,10 @@ def loads(text: str, origin: str = "config", folder: Path | None = None) -> Conf
         load_scenario(config.exchange.scenario)  # what is wrong with it is known now
     if config.exchange.faults:
         load_faults(config.exchange.faults)
-    if duration_ms(config.bars.base) not in map(duration_ms, _SERVED):  # only a replay can do with others
-        raise ConfigError(f"{origin}: bars.base: the venue serves {', '.join(_SERVED)}, not {config.bars.base!r}")
+    base = config.bars.timeframes[0]
+    if duration_ms(base) not in map(duration_ms, _SERVED):  # only a replay can do with others
+        served = ", ".join(_SERVED)
+        raise ConfigError(f"{origin}: bars.timeframes: as the first the venue serves {served}, not {base!r}")
     if config.mode == "sim" and config.venue.named:
         raise ConfigError(f'{origin}: venue: mode "sim" starts its own exchange; paper and testnet can use another')
     return config
@@ -279,10 +314,12 @@ def load(name: str) -> Config:
 
 
 def decision_hash(config: Config) -> str:
-    """Over everything in the config that can change a decision: a log level cannot, nor where a strategy's file is."""
+    """Over everything in the config that can change a decision: a log level cannot, nor where a strategy's file is, nor
+    how the loop waits."""
     if isinstance(config.strategy, OwnStrategyConfig):
         config = attrs.evolve(config, strategy=attrs.evolve(config.strategy, file=config.strategy.sha256))
-    return hashlib.sha256(dump(attrs.evolve(config, log=LogConfig())).encode()).hexdigest()[:16]
+    execution = attrs.evolve(config.execution, hot_loop=False)
+    return hashlib.sha256(dump(attrs.evolve(config, log=LogConfig(), execution=execution)).encode()).hexdigest()[:16]
 
 
 @functools.cache  # it compiles a function for each class

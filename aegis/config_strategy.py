@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 import cattrs
@@ -17,7 +17,14 @@ from aegis.config_checks import between, one_of
 from aegis.config_own import OwnFileError, load_class
 from aegis.config_tree import Fault
 
-__all__ = ["SHIPPED", "FvgRetestConfig", "MeanReversionConfig", "OwnStrategyConfig", "StrategyConfig"]
+__all__ = [
+    "SHIPPED",
+    "FvgRetestConfig",
+    "MeanReversionConfig",
+    "OrderBlockConfig",
+    "OwnStrategyConfig",
+    "StrategyConfig",
+]
 
 #: What a parameter of the user's may be: what TOML can say, and say again.
 _PLAIN: Final = (bool, int, float, str, decimal.Decimal)
@@ -26,7 +33,9 @@ _OURS: Final = ("name", "file")
 
 @attrs.frozen(kw_only=True)
 class StrategyConfig:
-    """What all of them have: see the classes below."""
+    """What all of them have: see the classes below. A key of `TIMEFRAMES` names one of `bars.timeframes`, or none."""
+
+    TIMEFRAMES: ClassVar[tuple[str, ...]] = ()
 
     name: str
 
@@ -47,9 +56,14 @@ class StrategyConfig:
 
 @attrs.frozen(kw_only=True)
 class FvgRetestConfig(StrategyConfig):
-    """FVG retest with structure: structure on the higher bars, trigger on the base bars."""
+    """FVG retest with structure: gaps of `trigger` (empty: the base), along the structure of `structure` (empty: the
+    next longer timeframe)."""
 
-    name: str = attrs.field(default="fvg_retest", validator=one_of("fvg_retest", "mean_reversion"))
+    TIMEFRAMES = ("trigger", "structure")
+
+    name: str = attrs.field(default="fvg_retest", validator=one_of("fvg_retest", "order_block", "mean_reversion"))
+    trigger: str = ""
+    structure: str = ""
     trigger_swing: int = attrs.field(default=5, validator=between(2, 50))
     structure_swing: int = attrs.field(default=3, validator=between(2, 50))
     min_gap_atr: float = attrs.field(default=0.25, validator=between(0.1, 10))
@@ -61,10 +75,37 @@ class FvgRetestConfig(StrategyConfig):
 
 
 @attrs.frozen(kw_only=True)
+class OrderBlockConfig(StrategyConfig):
+    """Order-block retest after a sweep, on the bars of `timeframe` (empty: the base)."""
+
+    TIMEFRAMES = ("timeframe",)
+
+    name: str = attrs.field(default="order_block", validator=one_of("order_block"))
+    timeframe: str = ""
+    swing: int = attrs.field(default=3, validator=between(1, 50))
+    pool_atr: float = attrs.field(default=0.25, validator=between(0.0, 10))
+    """Swings this near to each other, in mean true ranges, are one pool of liquidity."""
+    sweep_bars: int = attrs.field(default=2, validator=between(1, 20))
+    """Bars in which price must close back inside, the piercing one included."""
+    max_sweep_age_bars: int = attrs.field(default=30, validator=between(0, 500))
+    """The sweep lies at most so many bars before the break of structure."""
+    stop_heights: float = attrs.field(default=0.5, validator=between(0.0, 20))
+    """How far beyond the far edge the stop lies, in heights of the block."""
+    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
+    target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
+    time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
+    max_block_age_bars: int = attrs.field(default=100, validator=between(3, 500))
+
+
+@attrs.frozen(kw_only=True)
 class MeanReversionConfig(StrategyConfig):
-    """Bollinger/RSI mean reversion on the base bars: distances in standard deviations of the closes."""
+    """Bollinger/RSI mean reversion on the bars of `timeframe` (empty: the base): distances in standard deviations of
+    the closes."""
+
+    TIMEFRAMES = ("timeframe",)
 
     name: str = attrs.field(default="mean_reversion", validator=one_of("mean_reversion"))
+    timeframe: str = ""
     bollinger_period: int = attrs.field(default=20, validator=between(2, 200))
     rsi_period: int = attrs.field(default=14, validator=between(2, 200))
     band_sigma: float = attrs.field(default=2.0, validator=between(0.5, 10))
@@ -93,6 +134,7 @@ class OwnStrategyConfig(StrategyConfig):
 #: The config of every strategy that ships, by its name.
 SHIPPED: Final[dict[str, type[StrategyConfig]]] = {
     "fvg_retest": FvgRetestConfig,
+    "order_block": OrderBlockConfig,
     "mean_reversion": MeanReversionConfig,
 }
 

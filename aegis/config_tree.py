@@ -166,8 +166,9 @@ def _lines(error: BaseException, path: str, table: type | None = None) -> list[s
     if isinstance(error, Fault):
         path = _joined(path, error.key)
     field, colon, text = str(error).partition(": ")
-    if table is not None and colon and field in attrs.fields_dict(table):
-        path = _joined(path, field)
+    first, *deeper = field.split(".")  # a table may speak of a key of a table in it
+    if table is not None and colon and first in attrs.fields_dict(table):
+        path = functools.reduce(_joined, (first, *deeper), path)
     else:
         text = str(error)
     return [f"{path}: {text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}"]

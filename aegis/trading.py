@@ -35,7 +35,7 @@ from aegis.research.tap import RecordingTap, Start
 from aegis.run_state import RunOptions, RunState
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
-from aegis.runtime.garbage import GarbageWatch, freeze_when
+from aegis.runtime.garbage import GarbageWatch, freeze_when, sweep
 from aegis.runtime.garbage import settle as settle_garbage
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase
@@ -178,6 +178,7 @@ class Run:
             settle_garbage()
             garbage.install()
             self.root.start_soon(freeze_when, lambda: bool(session.machine.decision.contexts.warm.all()))
+            self.root.start_soon(sweep)
 
         _look_on(self.root, session.observer, state, self.say)
         if self.options.seconds is not None:

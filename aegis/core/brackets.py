@@ -40,6 +40,7 @@ class LeverageBrackets:
 
     symbol: SymbolName
     rows: tuple[LeverageBracket, ...] = attrs.field(validator=_contiguous)
+    _caps: dict[int, Decimal] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def at(self, notional: Decimal) -> LeverageBracket:
         """The bracket of a notional at mark; beyond the last cap the last one."""
@@ -55,7 +56,11 @@ class LeverageBrackets:
 
     def cap_at(self, leverage: int) -> Decimal:
         """The largest notional that the venue allows at this leverage; 0 where the leverage itself is not allowed."""
-        return max((row.cap for row in self.rows if row.leverage >= leverage), default=ZERO)
+        found = self._caps.get(leverage)
+        if found is None:
+            found = max((row.cap for row in self.rows if row.leverage >= leverage), default=ZERO)
+            self._caps[leverage] = found
+        return found
 
     def liquidation(
         self, amount: Decimal, entry: Decimal, wallet: Decimal, *, others: Decimal = ZERO

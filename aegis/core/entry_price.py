@@ -12,7 +12,9 @@ from aegis.core.risk_context import EntryCandidate, EntryContext, EntryStyle, Qu
 from aegis.core.risk_limits import RiskLimits
 from aegis.core.values import OrderType, Side, TimeInForce
 
-__all__ = ["BPS", "RoundTrip", "entry_order", "entry_price", "round_trip", "stop_slippage", "touch"]
+__all__ = [
+    "BPS", "RoundTrip", "entry_order", "entry_price", "expected_net_r", "round_trip", "stop_slippage", "touch",
+]  # fmt: skip
 
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
@@ -98,3 +100,11 @@ def round_trip(candidate: EntryCandidate, context: EntryContext, price: Decimal,
         + stop_slippage(context.spec, candidate.stop, limits)
         + funding,
     )
+
+
+def expected_net_r(candidate: EntryCandidate, context: EntryContext, limits: RiskLimits) -> Decimal | None:
+    """Net R after cost of an entry made now; None where prices are missing or the stop is not behind the entry."""
+    if not (ZERO < context.quote.bid < context.quote.ask and context.mark > ZERO):
+        return None
+    trip = round_trip(candidate, context, entry_price(candidate, context, limits), limits)
+    return trip.net_r if trip.distance > ZERO else None

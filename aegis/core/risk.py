@@ -51,8 +51,8 @@ _SIZE_CODES = {
     SizeDenial.MIN_NOTIONAL: DenyCode.MIN_NOTIONAL,
     SizeDenial.LIQUIDATION: DenyCode.LIQUIDATION,
 }
-#: A control: a code, what was seen, what it may be at most, both compared as they are. What was seen may be a tuple of
-#: words and numbers: `told` joins them where somebody reads it, because on the way of an order nobody does.
+#: A control: a code, what was seen, the limit, and whether it is broken. What was seen may be a tuple of words and
+#: numbers: `told` joins them where somebody reads it, because on the way of an order nobody does.
 Control = tuple[DenyCode, object, object, bool]
 _Exit = TypeVar("_Exit", OrderRequest, AlgoRequest, CancelRequest)
 
@@ -118,16 +118,20 @@ class RiskGate:
         yield DenyCode.LANE_FULL, "execution lane full", "room", context.lane_full
         yield DenyCode.NOT_ALLOWED, candidate.symbol, "universe", not context.allowed or spec.symbol != candidate.symbol
         yield DenyCode.NOT_TRADING, spec.status, "TRADING", spec.status != "TRADING"
-        yield _over(DenyCode.SPEC_OLD, context.spec_age_ns, self.limits.spec_age_h * _HOUR_NS)
+        age_ns, most_ns = context.spec_age_ns, self.limits.spec_age_h * _HOUR_NS
+        yield DenyCode.SPEC_OLD, age_ns, most_ns, age_ns > most_ns
         yield DenyCode.NOT_WARM, "warming up", "warm", not context.warm
         yield DenyCode.FOREIGN_POSITION, "foreign order or position", "none", context.foreign
         yield DenyCode.EXPIRED, now_ns, candidate.expires_ns, now_ns >= candidate.expires_ns
 
     def _data(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Iterator[Control]:
         limits, fresh, quote = self.limits, context.fresh, context.quote
-        yield _over(DenyCode.STALE, fresh.socket_silence_ns, limits.socket_silence_ms * _MS, "socket silent for")
-        yield _over(DenyCode.STALE, fresh.event_lag_ns, limits.event_lag_ms * _MS, "events late by")
-        yield _over(DenyCode.STALE, fresh.mark_age_ns, limits.mark_age_ms * _MS, "mark aged")
+        value, limit = fresh.socket_silence_ns, limits.socket_silence_ms * _MS
+        yield DenyCode.STALE, ("socket silent for", value), limit, value > limit
+        value, limit = fresh.event_lag_ns, limits.event_lag_ms * _MS
+        yield DenyCode.STALE, ("events late by", value), limit, value > limit
+        value, limit = fresh.mark_age_ns, limits.mark_age_ms * _MS
+        yield DenyCode.STALE, ("mark aged", value), limit, value > limit
         crossed = not ZERO < quote.bid < quote.ask or context.mark <= ZERO
         yield DenyCode.BOOK_CROSSED, (quote.bid, "/", quote.ask), "bid < ask", crossed
         yield DenyCode.GAPPED, "first tick after a gap", "no gap", context.gapped
@@ -136,12 +140,16 @@ class RiskGate:
         limits, account = self.limits, context.account
         if account.unknown_total > limits.max_unknown:
             self.set_state(TradingState.HALTED, f"{account.unknown_total} orders of unknown fate")
-        yield _over(DenyCode.UNKNOWN_BUDGET, account.unknown_total, limits.max_unknown)
-        yield _over(DenyCode.UNKNOWN_ORDER, context.symbol_unknown, 0)
+        value, limit = account.unknown_total, limits.max_unknown
+        yield DenyCode.UNKNOWN_BUDGET, value, limit, value > limit
+        yield DenyCode.UNKNOWN_ORDER, context.symbol_unknown, 0, context.symbol_unknown > 0
         yield DenyCode.POSITION_OPEN, context.symbol_amount, 0, context.symbol_amount != ZERO
-        yield _over(DenyCode.MAX_POSITIONS, account.positions + 1, limits.max_positions)
-        yield _over(DenyCode.MAX_ORDERS_SYMBOL, context.symbol_orders + 1, limits.max_open_orders_symbol)
-        yield _over(DenyCode.MAX_ORDERS_TOTAL, account.orders_total + 1, limits.max_open_orders_total)
+        value, limit = account.positions + 1, limits.max_positions
+        yield DenyCode.MAX_POSITIONS, value, limit, value > limit
+        value, limit = context.symbol_orders + 1, limits.max_open_orders_symbol
+        yield DenyCode.MAX_ORDERS_SYMBOL, value, limit, value > limit
+        value, limit = account.orders_total + 1, limits.max_open_orders_total
+        yield DenyCode.MAX_ORDERS_TOTAL, value, limit, value > limit
 
     def _prices(self, candidate: EntryCandidate, context: EntryContext, price: Decimal) -> Iterator[Control]:
         limits, sign, now = self.limits, candidate.side.sign, touch(context.quote, candidate.side)
@@ -150,11 +158,14 @@ class RiskGate:
         onward = (candidate.target - price) * sign > ZERO
         levels = (candidate.stop, price, candidate.target)
         yield DenyCode.BAD_LEVELS, levels, "stop, entry, target in order", not (positive and ordered and onward)
-        yield _over(DenyCode.GAPPED, _bps(now, candidate.level), limits.collar_bps, "bps from the level")
-        yield _over(DenyCode.PRICE_COLLAR, _bps(price, context.mark), limits.collar_bps)
+        collar, far = limits.collar_bps, _bps(now, candidate.level)
+        yield DenyCode.GAPPED, ("bps from the level", far), collar, far > collar
+        far = _bps(price, context.mark)
+        yield DenyCode.PRICE_COLLAR, far, collar, far > collar
         trip = round_trip(candidate, context, price, limits)
-        yield _over(DenyCode.COST, trip.cost_r, limits.max_cost_r)
-        yield DenyCode.NET_R, trip.net_r, limits.min_net_r, trip.net_r < limits.min_net_r
+        cost_r, net_r = trip.cost_r, trip.net_r
+        yield DenyCode.COST, cost_r, limits.max_cost_r, cost_r > limits.max_cost_r
+        yield DenyCode.NET_R, net_r, limits.min_net_r, net_r < limits.min_net_r
 
     def _filters(self, candidate: EntryCandidate, context: EntryContext, price: Decimal) -> Denied | None:
         spec = context.spec
@@ -192,19 +203,26 @@ class RiskGate:
     def _exposure(self, candidate: EntryCandidate, context: EntryContext, size: Size) -> Iterator[Control]:
         limits, account = self.limits, context.account
         equity, notional = account.equity, size.qty * max(size.notional / size.qty, context.mark)
-        yield _over(DenyCode.ORDER_QTY, size.qty, min(limits.max_order_qty, CEILING_ORDER_QTY))
-        yield _over(DenyCode.ORDER_NOTIONAL, size.notional, min(limits.max_order_notional, CEILING_ORDER_NOTIONAL))
-        yield _over(DenyCode.POSITION_NOTIONAL, notional, limits.max_position_notional)
-        yield _over(DenyCode.OPEN_RISK, account.open_risk + size.risk, equity * limits.max_open_risk_pct / HUNDRED)
-        yield _over(DenyCode.GROSS_LEVERAGE, account.gross_notional + notional, equity * limits.max_gross_leverage)
-        yield _over(DenyCode.NET_LEVERAGE, account.net_notional + notional, equity * limits.max_net_leverage)
+        value, limit = size.qty, min(limits.max_order_qty, CEILING_ORDER_QTY)
+        yield DenyCode.ORDER_QTY, value, limit, value > limit
+        value, limit = size.notional, min(limits.max_order_notional, CEILING_ORDER_NOTIONAL)
+        yield DenyCode.ORDER_NOTIONAL, value, limit, value > limit
+        value, limit = notional, limits.max_position_notional
+        yield DenyCode.POSITION_NOTIONAL, value, limit, value > limit
+        value, limit = account.open_risk + size.risk, equity * limits.max_open_risk_pct / HUNDRED
+        yield DenyCode.OPEN_RISK, value, limit, value > limit
+        value, limit = account.gross_notional + notional, equity * limits.max_gross_leverage
+        yield DenyCode.GROSS_LEVERAGE, value, limit, value > limit
+        value, limit = account.net_notional + notional, equity * limits.max_net_leverage
+        yield DenyCode.NET_LEVERAGE, value, limit, value > limit
 
     def _room(self, context: EntryContext, now_ns: int) -> Denied | None:
         short = self.rate.room(now_ns)
         if short is not None:
             return Denied(code=DenyCode.ORDER_RATE, value=str(short[0]), limit=str(short[1]))
         slots = context.account.open_algos + self.rate.reserved + ALGO_SLOTS
-        return self._first(iter([_over(DenyCode.ALGO_SLOTS, slots, self.rate.algo_limit)]))
+        limit = self.rate.algo_limit
+        return self._first(iter([(DenyCode.ALGO_SLOTS, slots, limit, slots > limit)]))
 
     def _first(self, checks: Iterator[Control]) -> Denied | None:
         """The first control that is broken; those before it are in the trail."""
@@ -214,10 +232,6 @@ class RiskGate:
             if broken:
                 return Denied(code=code, value=told(value), limit=str(limit))
         return None
-
-
-def _over(code: DenyCode, value: Decimal | int, limit: Decimal | int, words: str = "") -> Control:
-    return code, (words, value) if words else value, limit, value > limit
 
 
 def told(value: object) -> str:

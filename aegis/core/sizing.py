@@ -97,7 +97,10 @@ def size_entry(ask: SizeInput) -> Size | SizeDenied:
         return SizeDenied(code=SizeDenial.NO_EQUITY, value=ask.equity, limit=ZERO)
     unit_risk = distance + ask.taker_rate * (ask.price + ask.stop) + ask.stop_slippage
     caps = _caps(ask, unit_risk)
-    bound_by, raw = min(caps, key=lambda cap: cap[1])  # the first of equals, in the order of the formula
+    bound_by, raw = caps[0]
+    for cap, most in caps:  # of equals the first, in the order of the formula
+        if most < raw:
+            bound_by, raw = cap, most
     qty = floor_qty(ask.spec, max(ZERO, raw))
     if not qty:
         return SizeDenied(code=SizeDenial.QTY_MIN, value=raw, limit=ask.spec.min_qty, bound_by=bound_by)

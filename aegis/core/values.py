@@ -14,6 +14,7 @@ __all__ = [
     "Side",
     "SymbolName",
     "TimeInForce",
+    "Word",
     "WorkingType",
 ]
 
@@ -22,21 +23,33 @@ SymbolName = NewType("SymbolName", str)
 ClientId = NewType("ClientId", str)
 
 
-class Side(enum.Enum):
+class Word(enum.Enum):
+    """`text` is the value as an attribute of its own: an enum's `value` is a call, which the way of an order makes
+    often."""
+
+    text: str
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Side(Word):
     BUY = "BUY"
     SELL = "SELL"
 
-    @property
-    def sign(self) -> int:
-        """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    """+1 for BUY, -1 for SELL."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.sign = 1 if text == "BUY" else -1
 
     @property
     def opposite(self) -> Side:
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
-class OrderType(enum.Enum):
+class OrderType(Word):
     LIMIT = "LIMIT"
     MARKET = "MARKET"
 
@@ -51,7 +64,7 @@ class AlgoType(enum.Enum):
     TRAILING_STOP_MARKET = "TRAILING_STOP_MARKET"
 
 
-class TimeInForce(enum.Enum):
+class TimeInForce(Word):
     GTC = "GTC"
     IOC = "IOC"
     FOK = "FOK"
@@ -87,7 +100,7 @@ class AlgoStatus(enum.Enum):
         return self in (AlgoStatus.FINISHED, AlgoStatus.CANCELED, AlgoStatus.EXPIRED, AlgoStatus.REJECTED)
 
 
-class WorkingType(enum.Enum):
+class WorkingType(Word):
     """Which price triggers a conditional order."""
 
     CONTRACT_PRICE = "CONTRACT_PRICE"

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from aegis.config import Config, duration_ms
+from aegis.config import Config
 from aegis.core.approval import Approved
 from aegis.core.bracket import BracketPolicy
 from aegis.core.brackets import LeverageBrackets
@@ -72,10 +72,10 @@ def build_machine(
     """Everything between bytes in and requests out, HALTED and empty."""
     specs = market.specs
     source = AGG_TRADE if config.feed.trade_source == "aggTrade" else TRADE
-    base_ms = duration_ms(config.bars.base)
+    base_ms = config.bars.timeframes_ms[0]
     table = new_table([spec.symbol for spec in specs], [spec.qty_decimals for spec in specs], base_ms, source)
     bars = config.bars
-    strategy, analysis = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
+    strategy, analysis = make_strategy(config.strategy, bars.names, warm_bars=bars.warmup_bars)
     state = new_state(len(specs), bars.timeframes_ms, analysis)
     carriers = _carriers(channels, len(specs))
     decision = _decision(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import attrs
 import numpy as np
@@ -26,6 +27,20 @@ _NS_PER_MS = 1_000_000
 _NEVER_NS = 10**18
 #: No price and no size: the wire takes any 24 characters, exact numbers end here.
 _ABSURD = 1e15
+
+
+class _Row(NamedTuple):
+    """What is looked at of a symbol's row in the market table, as plain numbers: one call reads them all."""
+
+    bid: float
+    bid_qty: float
+    ask: float
+    ask_qty: float
+    quote_ms: int
+    quote_recv_ns: int
+    mark_ms: int
+    funding: float
+    next_funding_ms: int
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -51,12 +66,14 @@ class ContextMaker:
     warm: npt.NDArray[np.bool_] = attrs.field(init=False)
     _indices: dict[SymbolName, int] = attrs.field(init=False)
     _marks: npt.NDArray[np.float64] = attrs.field(init=False)
+    _rows: npt.NDArray[np.void] = attrs.field(init=False)
     _exact: dict[SymbolName, tuple[float, Decimal]] = attrs.field(factory=dict, init=False)
     """The last mark of a symbol and its exact value: it changes once a second and is asked at every decision."""
 
     def __attrs_post_init__(self) -> None:
         self.warm = np.zeros(len(self.specs), np.bool_)
         self._marks = self.table.symbols["mark"]
+        self._rows = self.table.symbols[list(_Row._fields)]
         self._indices = {spec.symbol: index for index, spec in enumerate(self.specs)}
 
     def quote(self, symbol: int) -> views.Quote:
@@ -83,7 +100,7 @@ class ContextMaker:
         self, symbol: int, now_ns: int, *, desk: Desk, portfolio: Portfolio, foreign: bool, gapped: bool
     ) -> EntryContext:
         """Everything that the gate looks at."""
-        spec, row = self.specs[symbol], self.table.symbols[symbol]
+        spec, row = self.specs[symbol], _Row(*self._rows[symbol].item())
         name = spec.symbol
         if name in self.statuses:
             spec = attrs.evolve(spec, status=self.statuses[name])
@@ -91,12 +108,15 @@ class ContextMaker:
             spec=spec,
             spec_age_ns=now_ns - self.specs_read_ns,
             quote=Quote(
-                bid=_known(row["bid"]), bid_qty=_known(row["bid_qty"]), ask=_known(row["ask"]),
-                ask_qty=_known(row["ask_qty"]),
+                bid=_known(row.bid), bid_qty=_known(row.bid_qty), ask=_known(row.ask), ask_qty=_known(row.ask_qty)
             ),
-            mark=_known(row["mark"]),
-            fresh=self._freshness(symbol, now_ns),
-            funding=self._funding(row, now_ns),
+            mark=self.mark(name) or ZERO,
+            fresh=Freshness(
+                socket_silence_ns=now_ns - self.heard_ns(symbol),
+                event_lag_ns=row.quote_recv_ns - row.quote_ms * _NS_PER_MS,
+                mark_age_ns=now_ns - row.mark_ms * _NS_PER_MS if row.mark_ms >= 0 else _NEVER_NS,
+            ),
+            funding=_funding(row, now_ns),
             fees=self.fees[name],
             brackets=self.brackets[name],
             account=self._account(desk, portfolio),
@@ -110,22 +130,6 @@ class ContextMaker:
             symbol_orders=desk.store.working_count(name),
             symbol_unknown=len(desk.store.unknown(name)),
         )  # fmt: skip
-
-    def _freshness(self, symbol: int, now_ns: int) -> Freshness:
-        row = self.table.symbols[symbol]
-        mark_ms = int(row["mark_ms"])
-        return Freshness(
-            socket_silence_ns=now_ns - self.heard_ns(symbol),
-            event_lag_ns=int(row["quote_recv_ns"]) - int(row["quote_ms"]) * _NS_PER_MS,
-            mark_age_ns=now_ns - mark_ms * _NS_PER_MS if mark_ms >= 0 else _NEVER_NS,
-        )
-
-    def _funding(self, row: np.void, now_ns: int) -> Funding:
-        rate = float(row["funding"])
-        if rate != rate:  # the venue sends none
-            return Funding(due_in_ns=_NEVER_NS)
-        due_in_ns = max(0, int(row["next_funding_ms"]) * _NS_PER_MS - now_ns)
-        return Funding(rate=exact(min(max(rate, -1.0), 1.0)), due_in_ns=due_in_ns)
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
         """Positions plus everything that working orders could add."""
@@ -159,6 +163,13 @@ def _held(desk: Desk, portfolio: Portfolio, name: SymbolName) -> Decimal:
     return trade.entry.request.qty * trade.plan.side.sign
 
 
+def _funding(row: _Row, now_ns: int) -> Funding:
+    if row.funding != row.funding:  # the venue sends none
+        return Funding(due_in_ns=_NEVER_NS)
+    due_in_ns = max(0, row.next_funding_ms * _NS_PER_MS - now_ns)
+    return Funding(rate=exact(min(max(row.funding, -1.0), 1.0)), due_in_ns=due_in_ns)
+
+
 def _known(value: float) -> Decimal:
     """A price or size off the table; 0 for what has never been heard or is absurd, which every check refuses."""
-    return exact(value) if 0.0 < value < _ABSURD else ZERO
+    return Decimal(repr(value)) if 0.0 < value < _ABSURD else ZERO  # the shortest text of it is what was sent

@@ -46,6 +46,7 @@ from aegis.engine.answers import (
     PositionsAnswer,
 )
 from aegis.engine.audit import Audit
+from aegis.engine.candidates import NOWHERE, Rank, rank, traded_value
 from aegis.engine.context import ContextMaker
 from aegis.engine.desk import VENUE_CLOSES, Desk, Scribe
 from aegis.engine.entry import candidate_of, open_trade
@@ -170,6 +171,22 @@ class Decision:
         self.scribe.append("state", {"symbol": symbol, "status": status}, now_ns)
 
     # -- signals -------------------------------------------------------------------------------------------------------
+    def on_hits(self, hits: Records, front: State, now_ns: int) -> None:
+        """Armed levels that were reached at one instant: the best goes first. See `engine/candidates.py`."""
+        if len(hits) > 1:
+            hits = hits[sorted(range(len(hits)), key=[self._rank(hit, front, now_ns) for hit in hits].__getitem__)]
+        for hit in hits:
+            self.on_hit(hit, now_ns)
+
+    def _rank(self, hit: np.void, front: State, now_ns: int) -> Rank:
+        symbol, zone = int(hit["symbol"]), int(hit["id"])
+        armed = self.setups.armed.get((symbol, zone))
+        if armed is None:
+            return NOWHERE
+        value = traded_value(front, symbol, self.specs[symbol])
+        context = self.context(symbol, now_ns, gapped=bool(hit["first_after_gap"]))
+        return rank(armed, context, self.gate.limits, value)
+
     def on_hit(self, hit: np.void, now_ns: int) -> None:
         """An armed level was reached: this is the signal."""
         armed = self.setups.pop(int(hit["symbol"]), int(hit["id"]))

@@ -72,11 +72,13 @@ class Holes:
 
         They are not exact where a symbol lost trades twice: then trades that did come lie between them.
         """
+        before, self._missed = self._missed, int(self.table.counters[COUNTERS["missed_ids"]])
+        if before == self._missed:
+            return {}, True
         states = self.table.symbols
         symbols = np.flatnonzero(states["hole_from"] >= 0)
         found = {int(i): (int(states["hole_from"][i]), int(states["hole_to"][i])) for i in symbols}
         states["hole_from"][symbols] = states["hole_to"][symbols] = -1
-        before, self._missed = self._missed, int(self.table.counters[COUNTERS["missed_ids"]])
         return found, sum(last - first + 1 for first, last in found.values()) == self._missed - before
 
     def fill(self, symbol: int, trades: Records | None) -> Records | None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
@@ -25,7 +23,6 @@ from aegis.engine.holes import Holes
 from aegis.engine.inputs import (
     ConnectionChange,
     InputKind,
-    NoTap,
     Tap,
     encode_command,
     encode_connection,
@@ -43,9 +40,6 @@ from aegis.venue import market_events as events
 from aegis.venue import strict
 from aegis.venue.decode import decode_user_event
 from aegis.venue.inbox import Inbox, Message, Text
-
-if TYPE_CHECKING:
-    from aegis.kernels.lines import Chunk
 
 __all__ = ["Machine"]
 
@@ -96,7 +90,7 @@ class Machine:
         self._from_first_trade = from_first_trade
         self._lateness_ms = lateness_ms
         self._batch = tables.batch_buffer(table)
-        self._hit = np.zeros(1, HIT)
+        self._hits = np.zeros(len(table.hits), HIT)
         self._rows: list[Records] = []
         self._lives: list[tuple[int, int]] = []
         self._seeds: list[Seed] = []
@@ -129,85 +123,40 @@ class Machine:
         return answers
 
     def _scan(self, inbox: Inbox, now_ns: int) -> list[Message]:
+        """All of a read, then its hits: they compete (see `engine/candidates.py`), whatever the read ends with."""
         answers: list[Message] = []
-        while True:
-            status = inbox.scan(self.table, now_ns)
-            if status == wire.NEED_MORE:
-                return answers
-            if status == wire.HIT or status == wire.HITS_FULL:
+        fired = False
+        try:
+            while (status := inbox.scan(self.table, now_ns)) != wire.NEED_MORE:
+                if status == wire.HIT:
+                    fired = True
+                elif status == wire.HITS_FULL:
+                    self.on_hits(now_ns)
+                elif status == wire.ROWS_FULL:
+                    self.take_batch()
+                else:
+                    message = inbox.slow()
+                    if isinstance(message, Text):
+                        fired = self.strict(message.payload, now_ns) or fired
+                    elif message is not None:
+                        answers.append(message)
+        finally:
+            if fired:
                 self.on_hits(now_ns)
-            elif status == wire.ROWS_FULL:
-                self._take_batch()
-            else:
-                message = inbox.slow()
-                if isinstance(message, Text):
-                    self._strict(message.payload, now_ns)
-                elif message is not None:
-                    answers.append(message)
+        return answers
 
-    def lines(
-        self, number: int, chunk: Chunk, start: int, until_ns: int, at: Callable[[int], None], most: int | None = None
-    ) -> int:
-        """Frames of a bare recording, each received at its own time: from `start` on those before `until_ns`.
-
-        It ends early, behind a line at which something was decided. `at(now_ns)` is told the time of such a line
-        before.
-
-        Returns:
-            The first line that was not taken.
-        """
-        from aegis.kernels.lines import (  # a live engine compiles none of it
-            DONE,
-            HITS_FULL,
-            ROWS_FULL,
-            SLOW,
-            apply_lines,
-        )
-
-        channel = self.channels[number]
-        lines = chunk.lines if most is None else chunk.lines[: start + most]
-        while start < len(lines):
-            status, behind, depths = map(int, apply_lines(chunk.data, lines, start, until_ns, self.table))
-            self.other_messages["Depth"] += depths
-            if behind > start:
-                channel.recv_ns = int(lines["now_ns"][behind - 1])
-            if type(self.tap) is not NoTap:
-                self._show(number, chunk.data, lines[start:behind])
-            start = behind
-            if status == DONE:
-                break
-            if status == ROWS_FULL:
-                self._take_batch()
-                continue
-            line = lines[start if status == HITS_FULL else start - 1]
-            now_ns = int(line["now_ns"])
-            at(now_ns)
-            if status == SLOW:
-                self._strict(bytes(chunk.data[line["start"] : line["end"]]), now_ns)
-            else:
-                self.on_hits(now_ns)
-            break
-        return start
-
-    def _show(self, number: int, data: npt.NDArray[np.uint8], lines: npt.NDArray[np.void]) -> None:
-        """Lines that were taken, to the tap, each as the read that it stands for."""
-        for line in lines:
-            read = wire.frame(bytes(data[line["start"] : line["end"]]))
-            self.tap.record(InputKind.READ, int(line["now_ns"]), number, read)
-
-    def _strict(self, payload: bytes, now_ns: int) -> None:
-        """A text that the compiled pass left to the strict decoder; ticks in it count as any other."""
+    def strict(self, payload: bytes, now_ns: int) -> bool:
+        """A text that the compiled pass left to the strict decoder; ticks in it count as any other. True: hits wait."""
         outcomes = strict.decode(payload, self.table, now_ns)
         if any(isinstance(outcome, events.Full) for outcome in outcomes):
-            self._take_batch()
+            self.take_batch()
             self.on_hits(now_ns)
             outcomes = strict.decode(payload, self.table, now_ns)
         for outcome in outcomes:
             self.other_messages[type(outcome).__name__] += 1
             if isinstance(outcome, events.ContractInfo):
                 self._contract(outcome, now_ns)
-        if levels.pending_hits(self.table):
-            self.on_hits(now_ns)
+        return levels.pending_hits(self.table) > 0
 
     def _contract(self, contract: events.ContractInfo, now_ns: int) -> None:
         try:
@@ -220,9 +169,9 @@ class Machine:
         raise error
 
     def decide_hits(self, now_ns: int) -> None:
-        """Decide the levels that have fired, one at a time: a decision may disarm those behind it."""
-        while levels.take_hits(self.table, self._hit):
-            self.decision.on_hit(self._hit[0], now_ns)
+        """Decide the levels that have fired at this instant."""
+        while count := levels.take_hits(self.table, self._hits):
+            self.decision.on_hits(self._hits[:count], self.analysis.front, now_ns)
 
     def connection(self, number: int, inbox: Inbox | None, now_ns: int) -> None:
         """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""
@@ -259,7 +208,7 @@ class Machine:
     def boundary(self, now_ns: int) -> bool:
         """The conflation interval has passed: take the dirty rows. True where there is work for an analysis."""
         self.tap.record(InputKind.BOUNDARY, now_ns, 0, b"")
-        self._take_batch()
+        self.take_batch()
         self.continuity.mend(now_ns)
         self.batches += 1
         return self.pending()
@@ -268,7 +217,8 @@ class Machine:
         """There is something to analyse."""
         return bool(self._rows or self._lives or self._seeds or self._again)
 
-    def _take_batch(self) -> None:
+    def take_batch(self) -> None:
+        """The open batch becomes part of what waits for an analysis."""
         count = tables.take_batch(self.table, self._batch)
         if count:
             self._rows.append(self._batch[:count].copy())

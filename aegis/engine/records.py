@@ -28,15 +28,15 @@ def describe_plan(plan: TradePlan) -> Data:
     return {
         "trade": plan.signal_id,
         "symbol": plan.symbol,
-        "side": plan.side.value,
+        "side": plan.side.text,
         "stop": plain(plan.stop),
         "target": plain(plan.target),
         "stop_distance": plain(plan.stop_distance),
         "decision_ns": plan.decision_ns,
         "time_limit_ns": plan.time_limit_ns,
         "entry_ttl_ns": plan.entry_ttl_ns,
-        "stop_working": plan.stop_working.value,
-        "target_working": plan.target_working.value,
+        "stop_working": plan.stop_working.text,
+        "target_working": plan.target_working.text,
         "max_exit_qty": plain(plan.max_exit_qty),
     }
 
@@ -77,11 +77,11 @@ def describe_request(request: Request, trade: str, role: Role) -> Data:
             return {
                 **data,
                 "act": "order",
-                "side": request.side.value,
-                "type": request.type.value,
+                "side": request.side.text,
+                "type": request.type.text,
                 "qty": plain(request.qty),
                 "price": None if request.price is None else plain(request.price),
-                "tif": None if request.tif is None else request.tif.value,
+                "tif": None if request.tif is None else request.tif.text,
                 "reduce_only": request.reduce_only,
             }
 

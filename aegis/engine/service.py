@@ -163,10 +163,10 @@ class Service:
         while True:
             now_ns = self._clock.venue_ns()
             due_ns = (now_ns // self._interval_ns + 1) * self._interval_ns
-            await trio.sleep((due_ns - now_ns) / 1e9)
+            await self._clock.sleep((due_ns - now_ns) / 1e9)
             now_ns = self._clock.venue_ns()
             self.boundary_late_ns.record(max(0, now_ns - due_ns))
-            if self.machine.boundary(now_ns):
+            if self.machine.boundary(now_ns) and not self.slow.serve(Priority.ANALYSIS, _Work.ANALYSE):
                 self._want(_Work.ANALYSE)
 
     async def _analyse(self) -> None:
@@ -182,9 +182,11 @@ class Service:
                 get_logger().error("analysis.stuck", reason=str(error))
                 result = None
             if self._latency_s:
-                await trio.sleep(self._latency_s)
+                await self._clock.sleep(self._latency_s)
             self.job_ns.record(self._clock.monotonic_ns() - begin_ns)
-            self.lanes.submit_merge("finished", _Finished(result=result), lambda _, newer: newer)
+            finished = _Finished(result=result)
+            if not self.slow.serve(Priority.ANALYSIS, finished):
+                self.lanes.submit_merge("finished", finished, lambda _, newer: newer)
 
     async def _tick(self) -> None:
         """Deadlines, and once a second whatever else time brings: at the first beat of the timer when one has passed.

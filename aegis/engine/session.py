@@ -126,7 +126,9 @@ class Session:
         self.execution = Execution(
             rest=access.rest, socket=self.trade_socket, deliver=self.service.outcome, synced=synced
         )
-        self.rehearsal = Rehearsal(self.machine.decision, self.execution.rehearse, clock.venue_ns)
+        self.rehearsal = Rehearsal(
+            self.machine.decision, self.execution.rehearse, clock.venue_ns, hot=config.execution.hot_loop
+        )
         self.user = self._make_private_stream()
         self.reconciler = Reconciler(
             access.rest, self.machine, clock.venue_ns, lambda: self.user.connected, self.service.answer

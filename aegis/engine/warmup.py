@@ -154,7 +154,7 @@ class Warmup:
         for k, ms in enumerate(higher_ms, start=1):
             native = timeframe_name(ms) in _VENUE_INTERVALS
             higher.append(await self._closed(symbol, k, ms, self.bars + 1) if native else np.zeros(0, BAR))
-        if higher_ms and not built:
+        if higher_ms:
             deep = max(deep, max(higher_ms) // base_ms + 2)  # to complete the forming higher bar
         return await self._closed(symbol, 0, base_ms, deep), tuple(higher)
 

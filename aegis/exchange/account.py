@@ -1,36 +1,27 @@
-"""Accounts and positions, one-way mode, USDT alone; all money is exact Decimal.
+"""Accounts and positions, USDT alone, one-way and hedge mode; all money is exact (`money.py`).
 
 Rounding, the only places where it happens: a commission, a realised PnL, a funding payment and an isolated margin
-transfer are rounded half-even to 8 decimals; an average entry price half-even to 16 decimals when a position is added
-to. Wallets are sums of such amounts, so `wallet - start == realised - fees + funding + insurance` to the last digit.
+transfer are rounded half-even to 1e-8; an average entry price half-even to 1e-16 when a position is added to. Wallets
+are sums of such amounts, so `wallet - start == realised - fees + funding + insurance` to the last digit.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cached_property
+from typing import Literal
 
 import attrs
 
-from aegis.exchange.listing import Bracket, Listing
+from aegis.exchange.listing import Listing
+from aegis.exchange.money import E8, E16, amount_of, divide
 from aegis.exchange.security import AccountSetup
 
-__all__ = ["MONEY", "ZERO", "Account", "Fees", "FillMoney", "Position", "plain", "round_money"]
+__all__ = ["Account", "Fees", "Position", "PositionSide", "SymbolSetting", "commission"]
 
-#: Arithmetic context of everything here: wide enough that products of prices, quantities and rates are exact.
-MONEY = Context(prec=80)
-ZERO = Decimal(0)
-_CENT = Decimal("1e-8")
-_ENTRY_QUANTUM = Decimal("1e-16")
-
-
-def round_money(amount: Decimal) -> Decimal:
-    """Half-even to 8 decimals, the venue's smallest amount."""
-    return amount.quantize(_CENT, ROUND_HALF_EVEN, MONEY)
-
-
-def plain(value: Decimal) -> str:
-    """Shortest exact text without an exponent; zero of any kind is "0"."""
-    return format(value.normalize(MONEY), "f") if value else "0"
+#: BOTH in one-way mode; in hedge mode every symbol has a LONG and a SHORT side.
+PositionSide = Literal["BOTH", "LONG", "SHORT"]
 
 
 @attrs.frozen(kw_only=True)
@@ -40,149 +31,172 @@ class Fees:
     maker: Decimal = Decimal("0.0002")
     taker: Decimal = Decimal("0.0005")
 
+    @cached_property
+    def maker_ratio(self) -> tuple[int, int]:
+        return self.maker.as_integer_ratio()
 
-@attrs.frozen(kw_only=True)
-class FillMoney:
-    """What one fill moved: realised PnL before fees, and the commission paid (positive)."""
-
-    realized: Decimal
-    commission: Decimal
+    @cached_property
+    def taker_ratio(self) -> tuple[int, int]:
+        return self.taker.as_integer_ratio()
 
 
-@attrs.define(kw_only=True)
-class Position:
-    """One symbol of an account: its settings and its signed position in steps."""
+def commission(notional_e16: int, ratio: tuple[int, int]) -> int:
+    """Commission on a notional, 1e-8."""
+    return divide(notional_e16 * ratio[0], E8 * ratio[1])
 
-    listing: Listing
+
+@attrs.define(eq=False)
+class SymbolSetting:
+    """What an account has set for a symbol; both sides of hedge mode share it."""
+
     leverage: int = 20
     isolated: bool = False
+
+
+@attrs.define(kw_only=True, eq=False)
+class Position:
+    """One side of one symbol of an account, signed in steps. Money in 1e-8, `entry_e16` in 1e-16."""
+
+    listing: Listing
+    setting: SymbolSetting = attrs.field(factory=SymbolSetting)
+    side: PositionSide = "BOTH"
     steps: int = 0
-    entry: Decimal = ZERO
-    isolated_wallet: Decimal = ZERO
-    realized: Decimal = ZERO
+    entry_e16: int = 0
+    isolated_wallet: int = 0
+    realized: int = 0
     """Accumulated since the account was opened, before fees."""
     updated_ms: int = 0
-
-    @property
-    def amount(self) -> Decimal:
-        """Signed quantity."""
-        return self.listing.quantity(self.steps)
+    bids: int = 0
+    """Ticks x steps of open buy orders that may add to it; kept up to date by `Booking`."""
+    asks: int = 0
 
     @property
     def sign(self) -> int:
         return (self.steps > 0) - (self.steps < 0)
 
-    def notional(self, mark: Decimal) -> Decimal:
-        """Signed notional at mark."""
-        return self.amount * mark
-
-    def unrealized(self, mark: Decimal) -> Decimal:
-        return round_money((mark - self.entry) * self.amount) if self.steps else ZERO
-
-    def initial_margin(self, mark: Decimal) -> Decimal:
-        return round_money(abs(self.notional(mark)) / self.leverage)
-
-    def maintenance_margin(self, mark: Decimal) -> Decimal:
-        """`notional * mmr - cum` of the bracket that the notional lies in."""
-        notional = abs(self.notional(mark))
-        bracket = bracket_of(self.listing, notional)
-        return round_money(notional * bracket.mmr - bracket.cum) if notional else ZERO
-
     @property
-    def notional_cap(self) -> Decimal:
-        """Largest position at the chosen leverage."""
-        return notional_cap(self.listing, self.leverage)
+    def used(self) -> bool:
+        """Whether there is anything: amount or open orders."""
+        return bool(self.steps or self.bids or self.asks)
 
+    def notional_e16(self, mark_e8: int) -> int:
+        """Signed notional at mark."""
+        return self.steps * self.listing.step_e8 * mark_e8
 
-def bracket_of(listing: Listing, notional: Decimal) -> Bracket:
-    """The bracket of a notional; beyond the last cap the last one goes on."""
-    return next((row for row in listing.brackets if notional < row.cap), listing.brackets[-1])
+    def unrealized(self, mark_e8: int) -> int:
+        return divide((mark_e8 * E8 - self.entry_e16) * self.steps * self.listing.step_e8, E16)
 
+    def initial_margin(self, mark_e8: int) -> int:
+        return divide(abs(self.notional_e16(mark_e8)), E8 * self.setting.leverage)
 
-def notional_cap(listing: Listing, leverage: int) -> Decimal:
-    """Cap of the largest bracket that still allows this leverage."""
-    return max((row.cap for row in listing.brackets if row.leverage >= leverage), default=ZERO)
+    def maintenance_margin(self, mark_e8: int) -> int:
+        """`notional * mmr - cum` of the bracket that the notional lies in; beyond the last cap that one goes on."""
+        notional = abs(self.notional_e16(mark_e8))
+        if not notional:
+            return 0
+        for tier in self.listing.tiers:
+            if notional < tier[0]:
+                break
+        return divide(notional * tier[1] - tier[2] * E8, E16)
+
+    def fill(self, signed_steps: int, ticks: int) -> int:
+        """Take over a fill (positive bought, negative sold, not zero); what it realises, 1e-8."""
+        assert signed_steps != 0
+        before = self.steps
+        closed = min(abs(before), abs(signed_steps)) if before * signed_steps < 0 else 0
+        opened = abs(signed_steps) - closed
+        realized = self._close(closed, ticks) if closed else 0
+        if opened:
+            self._open(opened if signed_steps > 0 else -opened, ticks)
+        assert self.steps == before + signed_steps
+        self.realized += realized
+        return realized
+
+    def _close(self, steps: int, ticks: int) -> int:
+        """Take `steps` off; a share of the isolated margin goes back to the cross wallet."""
+        listing, sign, before = self.listing, self.sign, abs(self.steps)
+        realized = divide((ticks * listing.tick_e8 * E8 - self.entry_e16) * steps * sign * listing.step_e8, E16)
+        self.steps -= sign * steps
+        if self.steps == 0:
+            self.entry_e16 = self.isolated_wallet = 0
+        else:
+            self.isolated_wallet -= divide(self.isolated_wallet * steps, before)
+        return realized
+
+    def _open(self, signed_steps: int, ticks: int) -> None:
+        """Add to it (or open it); an isolated one takes its initial margin out of the cross wallet."""
+        listing, held, added = self.listing, abs(self.steps), abs(signed_steps)
+        price_e16 = ticks * listing.tick_e8 * E8
+        self.entry_e16 = divide(held * self.entry_e16 + added * price_e16, held + added) if held else price_e16
+        self.steps += signed_steps
+        if self.setting.isolated:
+            self.isolated_wallet += divide(added * ticks * listing.unit_e16, E8 * self.setting.leverage)
 
 
 class Account:
-    """One account's money. Only `apply_fill` and `credit` move it."""
+    """One account's money, in 1e-8. Its wallet is moved by `State.pay` alone."""
 
     def __init__(self, setup: AccountSetup) -> None:
         self.setup = setup
         self.id = setup.id
-        self.wallet = setup.wallet
-        self.positions: dict[int, Position] = {}
-        """By symbol index; also of flat symbols, whose settings live here."""
+        self.wallet = amount_of(setup.wallet)
+        self.hedge = False
+        """Whether positions have two sides (dualSidePosition)."""
+        self.settings: dict[int, SymbolSetting] = {}
+        self.positions: dict[tuple[int, PositionSide], Position] = {}
+        """By symbol index and side."""
+        self.isolated = 0
+        """Sum of all isolated wallets."""
+        self.changed: dict[Position, None] = {}
+        """Positions whose margin must be computed anew."""
         self.updated_ms = 0
 
-    def position(self, listing: Listing) -> Position:
-        found = self.positions.get(listing.index)
+    def setting(self, listing: Listing) -> SymbolSetting:
+        found = self.settings.get(listing.index)
         if found is None:
             leverage = min(20, max((row.leverage for row in listing.brackets), default=20))
-            found = self.positions[listing.index] = Position(listing=listing, leverage=leverage)
+            found = self.settings[listing.index] = SymbolSetting(leverage)
         return found
 
-    def held(self) -> list[Position]:
+    def position(self, listing: Listing, side: PositionSide = "BOTH") -> Position:
+        found = self.positions.get((listing.index, side))
+        if found is None:
+            found = Position(listing=listing, setting=self.setting(listing), side=side)
+            self.positions[listing.index, side] = found
+        return found
+
+    def sides(self, listing: Listing) -> tuple[Position, ...]:
+        """Its positions of a symbol in the present mode: one, or LONG and SHORT."""
+        if self.hedge:
+            return self.position(listing, "LONG"), self.position(listing, "SHORT")
+        return (self.position(listing),)
+
+    def held(self) -> Iterator[Position]:
         """Positions that are not flat."""
-        return [position for position in self.positions.values() if position.steps]
+        return (position for position in self.positions.values() if position.steps)
 
     @property
-    def cross_wallet(self) -> Decimal:
-        return self.wallet - sum((position.isolated_wallet for position in self.held()), ZERO)
+    def cross_wallet(self) -> int:
+        return self.wallet - self.isolated
 
-    def credit(self, amount: Decimal) -> None:
-        """Move money into the wallet (out of it when negative)."""
-        self.wallet += amount
-
-    def apply_fill(
-        self, position: Position, signed_steps: int, price: Decimal, rate: Decimal, now_ms: int
-    ) -> FillMoney:
-        """Book one fill.
-
-        Args:
-            signed_steps: positive bought, negative sold; not zero.
-            rate: commission as a fraction of notional.
-
-        Returns:
-            What it realised and cost; both are in the wallet already.
-        """
-        assert signed_steps != 0
-        before = position.steps
-        realized = ZERO
-        closed = min(abs(before), abs(signed_steps)) if before * signed_steps < 0 else 0
-        opened = abs(signed_steps) - closed
-        if closed:
-            realized = self._close(position, closed, price)
-        if opened:
-            _open(position, opened if signed_steps > 0 else -opened, price)
-        assert position.steps == before + signed_steps
-        commission = round_money(position.listing.quantity(abs(signed_steps)) * price * rate)
-        self.wallet += realized - commission
-        position.realized += realized
+    def apply_fill(self, position: Position, signed_steps: int, ticks: int, now_ms: int) -> int:
+        """Let a position take over one fill; what it realises, which is not in the wallet yet."""
+        before = position.isolated_wallet
+        realized = position.fill(signed_steps, ticks)
+        self.isolated += position.isolated_wallet - before
         position.updated_ms = self.updated_ms = now_ms
-        return FillMoney(realized=realized, commission=commission)
-
-    def _close(self, position: Position, steps: int, price: Decimal) -> Decimal:
-        """Take `steps` off; a share of the isolated margin goes back to the cross wallet."""
-        sign = position.sign
-        realized = round_money((price - position.entry) * position.listing.quantity(steps) * sign)
-        before = abs(position.steps)
-        position.steps -= sign * steps
-        if position.steps == 0:
-            position.entry = position.isolated_wallet = ZERO
-        else:
-            position.isolated_wallet -= round_money(position.isolated_wallet * steps / before)
+        self.changed[position] = None
         return realized
 
+    def shift_margin(self, position: Position, amount: int) -> None:
+        """Move money from the cross wallet into an isolated position (out of it when negative)."""
+        position.isolated_wallet += amount
+        self.isolated += amount
+        self.changed[position] = None
 
-def _open(position: Position, signed_steps: int, price: Decimal) -> None:
-    """Add to a position (or open one); an isolated one takes its initial margin out of the cross wallet."""
-    held, added = abs(position.steps), abs(signed_steps)
-    if held:
-        average = MONEY.divide(held * position.entry + added * price, Decimal(held + added))
-        position.entry = average.quantize(_ENTRY_QUANTUM, ROUND_HALF_EVEN, MONEY)
-    else:
-        position.entry = price
-    position.steps += signed_steps
-    if position.isolated:
-        position.isolated_wallet += round_money(position.listing.quantity(added) * price / position.leverage)
+    def set_symbol(self, listing: Listing, *, leverage: int | None = None, isolated: bool | None = None) -> None:
+        """Change leverage or margin type of a symbol."""
+        setting = self.setting(listing)
+        setting.leverage = setting.leverage if leverage is None else leverage
+        setting.isolated = setting.isolated if isolated is None else isolated
+        self.changed.update(dict.fromkeys(self.sides(listing)))

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import attrs
 import msgspec
 
-from aegis.exchange.account import Account
+from aegis.exchange.account import Account, PositionSide
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
@@ -26,6 +26,7 @@ __all__ = [
     "Route",
     "Security",
     "all_symbols_40",
+    "position_side",
     "record_request",
 ]
 
@@ -234,6 +235,15 @@ class Route:
 def all_symbols_40(params: Params) -> int:
     """Weight of reads that are dear without a symbol."""
     return 1 if "symbol" in params else 40
+
+
+def position_side(params: Params) -> PositionSide:
+    """`positionSide`, BOTH where it was not sent. Raises Refusal -4060."""
+    side = params.optional("positionSide") or "BOTH"
+    for known in get_args(PositionSide):
+        if side == known:
+            return known  # type: ignore[no-any-return]
+    raise Refusal(-4060)
 
 
 def record_request(state: State, account: Account, endpoint: str, params: Params, code: int, result: Any) -> None:

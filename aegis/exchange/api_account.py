@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-from aegis.exchange.account import ZERO, Position, notional_cap, plain, round_money
-from aegis.exchange.api import Call, Route, Security
+from aegis.exchange.account import Position, PositionSide
+from aegis.exchange.api import Call, Params, Route, Security, position_side
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
-from aegis.exchange.margin import AccountMargin, SymbolMargin, account_margin, liquidation_price
-from aegis.exchange.userstream import account_update, leverage_update, listen_key_expired
+from aegis.exchange.margin import Margins, SymbolMargin, liquidation_price
+from aegis.exchange.money import amount_of, money, plain
+from aegis.exchange.userstream import account_update, leverage_update, listen_key_expired, quantity
 
 __all__ = [
     "ROUTES",
-    "money",
     "read_account",
     "read_account_config",
     "read_balance",
@@ -22,31 +21,26 @@ __all__ = [
 ]
 
 
-def money(amount: Decimal) -> str:
-    """With eight decimals, as most amounts are given."""
-    return f"{amount:.8f}"
-
-
-def _margin(call: Call) -> AccountMargin:
-    return account_margin(call.account, call.core.state.orders, call.core.state.mark)
+def _margins(call: Call) -> Margins:
+    return call.core.state.margins[call.account.id].now()
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 def read_account(call: Call) -> dict[str, Any]:
     """GET /fapi/v3/account."""
-    margin = _margin(call)
+    margin = _margins(call)
     totals = {
         "initialMargin": money(margin.position_initial + margin.open_order_initial),
         "maintMargin": money(margin.maintenance),
         "positionInitialMargin": money(margin.position_initial),
         "openOrderInitialMargin": money(margin.open_order_initial),
-        "crossWalletBalance": money(margin.cross_wallet),
+        "crossWalletBalance": money(call.account.cross_wallet),
         "crossUnPnl": money(margin.cross_unrealized),
     }
     available = {"availableBalance": money(margin.available), "maxWithdrawAmount": money(margin.available)}
     asset = {
         "asset": "USDT",
-        "walletBalance": money(margin.wallet),
+        "walletBalance": money(call.account.wallet),
         "unrealizedProfit": money(margin.unrealized),
         "marginBalance": money(margin.balance),
         **totals,
@@ -60,18 +54,18 @@ def read_account(call: Call) -> dict[str, Any]:
         "totalMarginBalance": asset["marginBalance"],
         **available,
         "assets": [asset],
-        "positions": [_account_position(row) for row in margin.symbols],
+        "positions": [_account_position(row) for row in margin.rows],
     }
 
 
 def _account_position(row: SymbolMargin) -> dict[str, Any]:
     return {
         "symbol": row.position.listing.symbol,
-        "positionSide": "BOTH",
-        "positionAmt": plain(row.position.amount),
+        "positionSide": row.position.side,
+        "positionAmt": quantity(row.position.listing, row.position.steps),
         "unrealizedProfit": money(row.unrealized),
         "isolatedMargin": money(row.isolated_margin),
-        "notional": plain(row.notional),
+        "notional": plain(row.notional_e16, 16),
         "isolatedWallet": money(row.position.isolated_wallet),
         "initialMargin": money(row.initial),
         "maintMargin": money(row.maintenance),
@@ -81,19 +75,19 @@ def _account_position(row: SymbolMargin) -> dict[str, Any]:
 
 def read_balance(call: Call) -> list[dict[str, Any]]:
     """GET /fapi/v3/balance; assets without a balance are listed too."""
-    margin = _margin(call)
+    margin = _margins(call)
     row = {
         "accountAlias": call.account.id,
         "asset": "USDT",
-        "balance": money(margin.wallet),
-        "crossWalletBalance": money(margin.cross_wallet),
+        "balance": money(call.account.wallet),
+        "crossWalletBalance": money(call.account.cross_wallet),
         "crossUnPnl": money(margin.cross_unrealized),
         "availableBalance": money(margin.available),
         "maxWithdrawAmount": money(margin.available),
         "marginAvailable": True,
         "updateTime": call.account.updated_ms,
     }
-    empty = {name: value if name == "accountAlias" else money(ZERO) for name, value in row.items()}
+    empty = {name: value if name == "accountAlias" else money(0) for name, value in row.items()}
     others = [empty | {"asset": asset, "marginAvailable": True, "updateTime": 0} for asset in ("USDC", "BNB")]
     return [row, *others]
 
@@ -101,23 +95,23 @@ def read_balance(call: Call) -> list[dict[str, Any]]:
 def read_position_risk(call: Call) -> list[dict[str, Any]]:
     """GET /fapi/v3/positionRisk: only symbols with a position or open orders."""
     listing = call.optional_listing()
-    margin = _margin(call)
-    return [_position_risk(row, margin) for row in margin.symbols if listing is None or row.position.listing is listing]
+    margin = _margins(call)
+    return [_position_risk(row, margin) for row in margin.rows if listing is None or row.position.listing is listing]
 
 
-def _position_risk(row: SymbolMargin, margin: AccountMargin) -> dict[str, Any]:
+def _position_risk(row: SymbolMargin, margin: Margins) -> dict[str, Any]:
     position = row.position
     return {
         "symbol": position.listing.symbol,
-        "positionSide": "BOTH",
-        "positionAmt": plain(position.amount),
-        "entryPrice": plain(position.entry),
-        "breakEvenPrice": plain(position.entry),
-        "markPrice": money(row.mark),
+        "positionSide": position.side,
+        "positionAmt": quantity(position.listing, position.steps),
+        "entryPrice": plain(position.entry_e16, 16),
+        "breakEvenPrice": plain(position.entry_e16, 16),
+        "markPrice": money(row.mark_e8),
         "unRealizedProfit": money(row.unrealized),
         "liquidationPrice": plain(liquidation_price(row, margin)),
         "isolatedMargin": money(row.isolated_margin),
-        "notional": plain(row.notional),
+        "notional": plain(row.notional_e16, 16),
         "marginAsset": "USDT",
         "isolatedWallet": money(position.isolated_wallet),
         "initialMargin": money(row.initial),
@@ -125,8 +119,8 @@ def _position_risk(row: SymbolMargin, margin: AccountMargin) -> dict[str, Any]:
         "positionInitialMargin": money(row.position_initial),
         "openOrderInitialMargin": money(row.open_order_initial),
         "adl": 1 if position.steps else 0,
-        "bidNotional": plain(row.bid_notional),
-        "askNotional": plain(row.ask_notional),
+        "bidNotional": plain(row.bid_e16, 16),
+        "askNotional": plain(row.ask_e16, 16),
         "updateTime": position.updated_ms,
     }
 
@@ -138,13 +132,13 @@ def read_symbol_config(call: Call) -> list[dict[str, Any]]:
 
 
 def _symbol_config(call: Call, listing: Listing) -> dict[str, Any]:
-    position = call.account.position(listing)
+    setting = call.account.setting(listing)
     return {
         "symbol": listing.symbol,
-        "marginType": "ISOLATED" if position.isolated else "CROSSED",
+        "marginType": "ISOLATED" if setting.isolated else "CROSSED",
         "isAutoAddMargin": False,
-        "leverage": position.leverage,
-        "maxNotionalValue": plain(position.notional_cap),
+        "leverage": setting.leverage,
+        "maxNotionalValue": plain(listing.caps_e16[setting.leverage], 16),
     }
 
 
@@ -155,7 +149,7 @@ def read_account_config(call: Call) -> dict[str, Any]:
         "canTrade": True,
         "canDeposit": True,
         "canWithdraw": False,
-        "dualSidePosition": False,
+        "dualSidePosition": call.account.hedge,
         "updateTime": 0,
         "multiAssetsMargin": False,
         "tradeGroupId": -1,
@@ -225,90 +219,100 @@ def read_income(call: Call) -> list[dict[str, Any]]:
 # -- settings ----------------------------------------------------------------------------------------------------------
 def set_leverage(call: Call) -> dict[str, Any]:
     """POST /fapi/v1/leverage."""
-    listing, leverage = call.listing(), call.params.integer("leverage")
+    account, listing, leverage = call.account, call.listing(), call.params.integer("leverage")
     largest = max((row.leverage for row in listing.brackets), default=1)
     if not 1 <= leverage <= largest:
         raise Refusal(-4028, leverage)
-    position = call.account.position(listing)
-    if position.isolated and position.steps and leverage < position.leverage:
+    setting, sides = account.setting(listing), account.sides(listing)
+    before, cap_e16 = setting.leverage, listing.caps_e16[leverage]
+    if setting.isolated and leverage < before and any(position.steps for position in sides):
         raise Refusal(-4161)
-    cap = notional_cap(listing, leverage)
-    if abs(position.notional(call.core.state.mark(listing))) > cap:
+    mark_e8 = call.core.state.mark_e8(listing)
+    if any(abs(position.notional_e16(mark_e8)) > cap_e16 for position in sides):
         raise Refusal(-2027)
-    before, position.leverage = position.leverage, leverage
-    margin = _margin(call)
-    if leverage < before and margin.cross_wallet + margin.cross_unrealized < _tied_up(margin):
-        position.leverage = before
+    account.set_symbol(listing, leverage=leverage)
+    margins = _margins(call)
+    if leverage < before and account.cross_wallet + margins.cross_unrealized < margins.tied:
+        account.set_symbol(listing, leverage=before)
         raise Refusal(-2028)
     if leverage != before:
-        _record_setting(call, position)
-        call.core.state.tell(call.account.id, leverage_update(position, call.now_ms))
-    return {"leverage": leverage, "maxNotionalValue": plain(cap), "symbol": listing.symbol}
-
-
-def _tied_up(margin: AccountMargin) -> Decimal:
-    """Initial margin that the cross wallet has to carry."""
-    crossed = sum((row.position_initial for row in margin.symbols if not row.position.isolated), ZERO)
-    return crossed + margin.open_order_initial
+        _record_setting(call, sides[0])
+        call.core.state.tell(account.id, leverage_update(listing, leverage, call.now_ms))
+    return {"leverage": leverage, "maxNotionalValue": plain(cap_e16, 16), "symbol": listing.symbol}
 
 
 def set_margin_type(call: Call) -> dict[str, Any]:
     """POST /fapi/v1/marginType."""
-    listing, kind = call.listing(), call.params.text("marginType")
+    account, listing, kind = call.account, call.listing(), call.params.text("marginType")
     if kind not in ("ISOLATED", "CROSSED"):
         raise Refusal(-1130, "marginType")
-    position = call.account.position(listing)
-    if position.isolated == (kind == "ISOLATED"):
+    if account.setting(listing).isolated == (kind == "ISOLATED"):
         raise Refusal(-4046)
-    state = call.core.state
-    if state.orders.open_orders(call.account.id, listing.index):
+    state, sides = call.core.state, account.sides(listing)
+    if state.orders.count_open(account.id, listing.index):
         raise Refusal(-4047)
-    if position.steps:
+    if any(position.steps for position in sides):
         raise Refusal(-4048)
-    position.isolated = kind == "ISOLATED"
-    _record_setting(call, position)
-    changed = [(position, state.mark(listing))]
-    state.tell(call.account.id, account_update(call.account, call.now_ms, "MARGIN_TYPE_CHANGE", changed))
+    account.set_symbol(listing, isolated=kind == "ISOLATED")
+    _record_setting(call, sides[0])
+    changed = [(position, state.mark_e8(listing)) for position in sides]
+    state.tell(account.id, account_update(account, call.now_ms, "MARGIN_TYPE_CHANGE", changed))
     return {"code": 200, "msg": "success"}
 
 
 def change_margin(call: Call) -> dict[str, Any]:
     """POST /fapi/v1/positionMargin: move money between the wallet and an isolated position. Type 1 adds, 2 takes."""
-    params, listing = call.params, call.listing()
-    amount, kind = round_money(params.decimal("amount")), params.integer("type")
-    if (params.optional("positionSide") or "BOTH") != "BOTH":
-        raise Refusal(-4060)
+    params, account = call.params, call.account
+    position = account.position(call.listing(), _own_side(call, params))
+    sent, kind = params.decimal("amount"), params.integer("type")
+    amount = amount_of(sent)
     if kind not in (1, 2) or not amount:
         raise Refusal(-1130, "amount" if kind in (1, 2) else "type")
-    position, state = call.account.position(listing), call.core.state
-    if not position.isolated or not position.steps:
+    if not position.setting.isolated or not position.steps:
         raise Refusal(-1020)
-    mark, moved = state.mark(listing), amount if kind == 1 else -amount
-    if kind == 1 and amount > _margin(call).available:
+    state = call.core.state
+    mark_e8, moved = state.mark_e8(position.listing), amount if kind == 1 else -amount
+    if kind == 1 and amount > _margins(call).available:
         raise Refusal(-4050)
     left = position.isolated_wallet + moved
-    if left + min(ZERO, position.unrealized(mark)) < position.initial_margin(mark):
+    if left + min(0, position.unrealized(mark_e8)) < position.initial_margin(mark_e8):
         raise Refusal(-4051)
-    position.isolated_wallet = left
+    account.shift_margin(position, moved)
     _record_setting(call, position)
-    state.tell(call.account.id, account_update(call.account, call.now_ms, "MARGIN_TRANSFER", [(position, mark)]))
-    return {"amount": float(amount), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
+    state.tell(account.id, account_update(account, call.now_ms, "MARGIN_TRANSFER", [(position, mark_e8)]))
+    return {"amount": float(sent), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
+
+
+def _own_side(call: Call, params: Params) -> PositionSide:
+    """The side that `positionSide` names. Raises Refusal -4060 where the account's mode has no such side."""
+    side = position_side(params)
+    if (side == "BOTH") == call.account.hedge:
+        raise Refusal(-4060)
+    return side
 
 
 def set_position_mode(call: Call) -> dict[str, Any]:
-    """POST /fapi/v1/positionSide/dual: one-way mode is all there is."""
-    if call.params.flag("dualSidePosition"):
-        raise Refusal(-1020)
-    raise Refusal(-4059)
+    """POST /fapi/v1/positionSide/dual: one-way or hedge mode, for every symbol."""
+    account, orders = call.account, call.core.state.orders
+    call.params.text("dualSidePosition")
+    hedge = call.params.flag("dualSidePosition")
+    if hedge == account.hedge:
+        raise Refusal(-4059)
+    if orders.open_orders(account.id) or call.core.conditional.open_orders(account.id):
+        raise Refusal(-4067)
+    if any(account.held()):
+        raise Refusal(-4068)
+    account.hedge = hedge
+    return {"code": 200, "msg": "success"}
 
 
 def _record_setting(call: Call, position: Position) -> None:
     fields = {
         "account": call.account.id,
         "symbol": position.listing.symbol,
-        "leverage": position.leverage,
-        "isolated": position.isolated,
-        "isolated_wallet": f"{position.isolated_wallet:f}",
+        "leverage": position.setting.leverage,
+        "isolated": position.setting.isolated,
+        "isolated_wallet": money(position.isolated_wallet),
     }
     call.core.state.ledger.write(call.core.state.now_ns, "setting", fields)
 
@@ -352,7 +356,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/commissionRate"): Route(handler=read_commission, security=_SIGNED, weight=20),
     ("GET", "/fapi/v1/leverageBracket"): Route(handler=read_brackets, security=_SIGNED),
     ("GET", "/fapi/v1/positionSide/dual"): Route(
-        handler=lambda call: {"dualSidePosition": False}, security=_SIGNED, weight=30
+        handler=lambda call: {"dualSidePosition": call.account.hedge}, security=_SIGNED, weight=30
     ),
     ("GET", "/fapi/v1/multiAssetsMargin"): Route(
         handler=lambda call: {"multiAssetsMargin": False}, security=_SIGNED, weight=30

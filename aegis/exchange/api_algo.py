@@ -7,7 +7,7 @@ from typing import Any
 
 from aegis.core.values import AlgoType, OrderType, Side, TimeInForce, WorkingType
 from aegis.exchange.api import Call, Params, Route, Security, all_symbols_40
-from aegis.exchange.api_orders import CONDITIONAL_TYPES, good_till, make_id, require_one_way, stp_mode
+from aegis.exchange.api_orders import CONDITIONAL_TYPES, good_till, make_id, sided, stp_mode
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.rules import check_tradable, matched_price, price_ticks, quantity_steps
@@ -29,7 +29,7 @@ def place_algo(call: Call) -> dict[str, Any]:
     side = params.choice("side", Side, -1117)
     if params.text("type") not in CONDITIONAL_TYPES:
         raise Refusal(-1116)
-    require_one_way(params)
+    own_side, reduce_only = sided(call)
     if (params.optional("newOrderRespType") or "ACK") not in ("ACK", "RESULT"):
         raise Refusal(-1130, "newOrderRespType")
     tif = params.optional("timeInForce") or "GTC"
@@ -47,6 +47,8 @@ def place_algo(call: Call) -> dict[str, Any]:
         working_type=params.choice("workingType", WorkingType, -1130, WorkingType.CONTRACT_PRICE),
         price_protect=params.flag("priceProtect"),
         tif=tif,
+        position_side=own_side,
+        reduce_only=reduce_only,
         good_till_ms=good_till(call, tif),
         stp=stp_mode(params),
         created_ms=call.now_ms,
@@ -62,7 +64,6 @@ def _fill_size(call: Call, algo: AlgoOrder) -> None:
     """closePosition, or a quantity with or without reduceOnly."""
     params = call.params
     algo.close_position = params.flag("closePosition")
-    algo.reduce_only = params.flag("reduceOnly")
     if not algo.close_position:
         kind = OrderType.LIMIT if algo.type in _LIMITED else OrderType.MARKET
         algo.steps = quantity_steps(algo.listing, params.decimal("quantity"), kind)
@@ -72,6 +73,9 @@ def _fill_size(call: Call, algo: AlgoOrder) -> None:
     if "quantity" in params:
         raise Refusal(-4137)
     params.unexpected(("reduceOnly",))
+    opens = "LONG" if algo.side is Side.BUY else "SHORT"
+    if algo.position_side == opens:
+        raise Refusal(-4136, algo.type.value, "true")
 
 
 def _fill_trigger(params: Params, algo: AlgoOrder) -> None:

@@ -10,11 +10,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from aegis.exchange import api_account, api_account_v2, api_algo, api_market, api_order_reads, api_orders
-from aegis.exchange.account import MONEY, Account
+from aegis.exchange.account import Account
 from aegis.exchange.api import ApiRequest, ApiResponse, Call, Params, Route, Security, record_request
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
 from aegis.exchange.limits import BAN_MS
+from aegis.exchange.money import MONEY
 from aegis.exchange.security import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS, KeyRing, check_timestamp, signed_payload
 
 __all__ = ["LEDGER_ENDPOINTS", "ROUTES", "Dispatcher"]
@@ -28,7 +29,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     **api_account_v2.ROUTES,
 }
 #: Calls that answer at once but change something: they are in the ledger too.
-LEDGER_ENDPOINTS = frozenset({"POST /fapi/v1/leverage", "POST /fapi/v1/marginType", "POST /fapi/v1/positionMargin"})
+LEDGER_ENDPOINTS = frozenset(
+    f"POST /fapi/v1/{name}" for name in ("leverage", "marginType", "positionMargin", "positionSide/dual")
+)
 _JSON = ("Content-Type", "application/json;charset=utf-8")
 
 

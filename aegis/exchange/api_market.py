@@ -6,8 +6,9 @@ from typing import Any
 
 from aegis.exchange.api import Call, Params, Route, Security
 from aegis.exchange.errors import Refusal
+from aegis.exchange.exchange_info import exchange_info
 from aegis.exchange.history import INTERVALS
-from aegis.exchange.listing import Listing, decimal_text, exchange_info
+from aegis.exchange.listing import Listing, decimal_text
 
 __all__ = ["ROUTES"]
 

@@ -7,6 +7,7 @@ from typing import Any
 from aegis.exchange.api import Call, Params, Route, Security, all_symbols_40
 from aegis.exchange.api_orders import find_order
 from aegis.exchange.errors import Refusal
+from aegis.exchange.liquidation import ADL_ID, LIQUIDATION_ID
 from aegis.exchange.views import amendment_read, order_read, user_trade
 
 __all__ = ["ROUTES"]
@@ -86,16 +87,21 @@ def read_trades(call: Call) -> list[dict[str, Any]]:
 
 
 def read_forced(call: Call) -> list[dict[str, Any]]:
-    """GET /fapi/v1/forceOrders: one's own liquidations; there is no ADL here."""
+    """GET /fapi/v1/forceOrders: one's own liquidations, and where one was deleveraged for others."""
     params, listing = call.params, call.optional_listing()
     limit, kind = params.limit(50, 100), params.optional("autoCloseType")
     start, end = params.week()
+    if kind not in (None, "LIQUIDATION", "ADL"):
+        raise Refusal(-1130, "autoCloseType")
     rows = [
         order_read(order)
         for order in call.core.state.orders.all()
         if order.account == call.account.id
-        and order.client_id.startswith("autoclose-")
-        and kind in (None, "LIQUIDATION")
+        and order.filled
+        and (
+            (order.client_id.startswith(LIQUIDATION_ID) and kind != "ADL")
+            or (order.client_id == ADL_ID and kind != "LIQUIDATION")
+        )
         and (listing is None or order.listing is listing)
         and (start is None or order.created_ms >= start)
         and (end is None or order.created_ms <= end)

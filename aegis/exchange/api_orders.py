@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.api import Call, Params, Route, Security, record_request
+from aegis.exchange.account import PositionSide
+from aegis.exchange.api import Call, Params, Route, Security, position_side, record_request
 from aegis.exchange.booking import ExpiryReason
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
@@ -24,7 +25,7 @@ from aegis.exchange.rules import (
 )
 from aegis.exchange.views import order_modified, order_placed
 
-__all__ = ["CONDITIONAL_TYPES", "ROUTES", "find_order", "good_till", "make_id", "require_one_way", "stp_mode"]
+__all__ = ["CONDITIONAL_TYPES", "ROUTES", "find_order", "good_till", "make_id", "sided", "stp_mode"]
 
 CONDITIONAL_TYPES = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
 _STP_MODES = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "NONE")
@@ -59,7 +60,7 @@ def _new_order(call: Call) -> NewOrder:
     if params.text("type") in CONDITIONAL_TYPES:
         raise Refusal(-4120)
     type_ = params.choice("type", OrderType, -1116)
-    require_one_way(params)
+    own_side, reduce_only = sided(call)
     client_id = params.client_id("newClientOrderId") or make_id(call)
     params.unexpected(("stopPrice", "triggerPrice", "closePosition", "activationPrice", "callbackRate"))
     limit = type_ is OrderType.LIMIT
@@ -69,7 +70,6 @@ def _new_order(call: Call) -> NewOrder:
     match = params.optional("priceMatch") or "NONE"
     if match != "NONE" and not limit:
         raise Refusal(-5038)
-    reduce_only = params.flag("reduceOnly")
     check_tradable(listing)
     steps = quantity_steps(listing, params.decimal("quantity"), type_)
     ticks = _limit_ticks(call, listing, side, match) if limit else 0
@@ -85,6 +85,7 @@ def _new_order(call: Call) -> NewOrder:
         ticks=ticks,
         steps=steps,
         client_id=client_id,
+        position_side=own_side,
         reduce_only=reduce_only,
         stp=stp_mode(params),
         price_match=match,
@@ -103,10 +104,20 @@ def _limit_ticks(call: Call, listing: Listing, side: Side, match: str) -> int:
     return ticks
 
 
-def require_one_way(params: Params) -> None:
-    """Raises Refusal -4061 for a side of hedge mode."""
-    if (params.optional("positionSide") or "BOTH") != "BOTH":
+def sided(call: Call) -> tuple[PositionSide, bool]:
+    """`positionSide`, and whether the order may only reduce: in hedge mode that follows from the sides.
+
+    Raises:
+        Refusal: -4061 for a side that the account's mode does not have, -1106 for reduceOnly in hedge mode.
+    """
+    params, hedge = call.params, call.account.hedge
+    side = position_side(params)
+    if (side == "BOTH") == hedge:
         raise Refusal(-4061)
+    reduce_only = params.flag("reduceOnly")
+    if hedge:
+        params.unexpected(("reduceOnly",))
+    return side, reduce_only
 
 
 def stp_mode(params: Params) -> str:

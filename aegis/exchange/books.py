@@ -53,6 +53,8 @@ class Books:
         self._count = 0
         self._order = 0
         self._watched: set[int] = set()
+        self.version = 0
+        """Grows whenever events of the source were applied: marks change at no other time."""
         self._mute = mute
         n = len(self.listings)
         self._state = np.zeros((n, len(kernels.STATE)), np.int64)
@@ -110,10 +112,12 @@ class Books:
         while True:
             count = len(self._events) - self._cursor
             self._reserve(2 * count)
+            before = self._cursor
             self._cursor, self._count, touched = kernels.step(
-                self._events, self._cursor, until_ns,
+                self._events, before, until_ns,
                 self._state, self._levels, self._taken, self._public, self._count, self._mute,
             )  # fmt: skip
+            self.version += self._cursor > before
             if touched >= 0:
                 self.now_ns = max(self.now_ns, int(self.last_event["time_ns"]))
                 return touched
@@ -285,6 +289,7 @@ class Books:
             raise ConfigError("the saved exchange state was made with other symbols or another depth")
         self.now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
         self._state[:] = state["books.state"]
+        self.version += 1
         self._watched = set(range(len(self.listings)))  # more than there are, until they are set anew
         self._levels[:] = state["books.levels"]
         self._taken[:] = state["books.taken"]

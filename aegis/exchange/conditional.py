@@ -13,7 +13,7 @@ from aegis.exchange.matching import Matching, NewOrder
 from aegis.exchange.orders import Order
 from aegis.exchange.rules import matched_price
 from aegis.exchange.state import State, TriggerDue
-from aegis.exchange.userstream import algo_update, round_average
+from aegis.exchange.userstream import algo_update, average
 from aegis.kernels.books import NEVER
 
 __all__ = ["MAX_OPEN_ALGO_ORDERS", "Conditional"]
@@ -47,10 +47,10 @@ class Conditional:
             raise Refusal(-4116)
         if len(waiting) >= MAX_OPEN_ALGO_ORDERS:
             raise Refusal(-4045)
-        if algo.needs_position and account.position(algo.listing).sign != -algo.side.sign:
+        if algo.needs_position and account.position(algo.listing, algo.position_side).sign != -algo.side.sign:
             raise Refusal(-4509)
         for other in waiting:
-            same = (other.listing.index, other.side, other.type) == (algo.listing.index, algo.side, algo.type)
+            same = _kind(other) == _kind(algo)
             if same and other.status is AlgoStatus.NEW and algo.close_position and other.close_position:
                 raise Refusal(-4130)
         price = self._working_price(algo)
@@ -81,10 +81,9 @@ class Conditional:
 
     def position_changed(self, account: Account, listing: Listing) -> None:
         """Waiting orders whose position is gone (or turned round) expire."""
-        sign = account.position(listing).sign
         for algo in list(self._waiting.get(listing.index, ())):
             waits = algo.account == account.id and algo.status is AlgoStatus.NEW and algo.needs_position
-            if waits and algo.side.sign != -sign:
+            if waits and algo.side.sign != -account.position(listing, algo.position_side).sign:
                 algo.reason = "Position is closed."
                 self._move(algo, AlgoStatus.EXPIRED)
 
@@ -159,8 +158,9 @@ class Conditional:
             type=algo.child_type,
             tif=TimeInForce(algo.tif) if limited and algo.tif != "GTE_GTC" else TimeInForce.GTC,
             ticks=ticks,
-            steps=abs(account.position(algo.listing).steps) if algo.close_position else algo.steps,
+            steps=abs(account.position(algo.listing, algo.position_side).steps) if algo.close_position else algo.steps,
             client_id=algo.client_id,
+            position_side=algo.position_side,
             reduce_only=algo.reduce_only or algo.close_position,
             stp=algo.stp,
             price_match=algo.price_match,
@@ -174,7 +174,7 @@ class Conditional:
         if algo is None or algo.status is not AlgoStatus.TRIGGERED:
             return
         algo.filled = child.filled
-        algo.average = round_average(child)
+        algo.average = average(child)
         self._move(algo, AlgoStatus.FINISHED)
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -242,14 +242,20 @@ class Conditional:
                 "client_id": algo.client_id,
                 "side": algo.side.value,
                 "type": algo.type.value,
-                "trigger": f"{algo.listing.price(algo.trigger_ticks):f}",
-                "price": f"{algo.listing.price(algo.ticks):f}",
-                "qty": f"{algo.listing.quantity(algo.steps):f}",
+                "position_side": algo.position_side,
+                "trigger": algo.listing.price_text(algo.trigger_ticks),
+                "price": algo.listing.price_text(algo.ticks),
+                "qty": algo.listing.quantity_text(algo.steps),
                 "working_type": algo.working_type.value,
                 "status": algo.status.value,
                 "order_id": algo.child_id,
-                "filled": f"{algo.listing.quantity(algo.filled):f}",
+                "filled": algo.listing.quantity_text(algo.filled),
                 "reason": algo.reason,
             },
         )
         state.tell(algo.account, algo_update(algo, state.now_ms))
+
+
+def _kind(algo: AlgoOrder) -> tuple[object, ...]:
+    """Of which an account may have one closePosition order."""
+    return algo.listing.index, algo.position_side, algo.side, algo.type

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import attrs
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.values import AlgoStatus, AlgoType, OrderType, Side, WorkingType
-from aegis.exchange.account import ZERO
+from aegis.exchange.account import PositionSide
 from aegis.exchange.listing import Listing
 from aegis.kernels.books import NEVER
 
@@ -40,6 +38,7 @@ class AlgoOrder:
     tif: str
     created_ms: int
     updated_ms: int
+    position_side: PositionSide = "BOTH"
     close_position: bool = False
     """Closes whatever the position is when it triggers; `steps` is 0."""
     reduce_only: bool = False
@@ -60,7 +59,8 @@ class AlgoOrder:
     child_id: int | None = None
     """orderId of the order it became."""
     filled: int = 0
-    average: Decimal = ZERO
+    average: str = "0"
+    """Average fill price of the order it became."""
     reason: str = ""
 
     @property

@@ -58,6 +58,10 @@ class Contracts:
         _change(listing, step)
         if step.status == SETTLING:
             self._settle(listing)
+        if step.max_leverage is not None:
+            for account in self._state.accounts.values():
+                setting = account.setting(listing)
+                setting.leverage = min(setting.leverage, step.max_leverage)
         news = ContractNews(listing, self._state.now_ms, brackets=step.max_leverage is not None)
         self._state.news.append(news)
 
@@ -79,28 +83,29 @@ class Contracts:
         for account in self._state.accounts.values():
             for order in self._state.orders.open_orders(account.id, listing.index):
                 self._matching.finish(order, OrderStatus.EXPIRED, ExpiryReason.DELISTED)
-            for position in account.held():
+            for position in list(account.held()):
                 if position.listing.index == listing.index:
                     self._deliver(account, position)
             self._conditional.cancel_all(account.id, listing.index)
 
     def _deliver(self, account: Account, position: Position) -> None:
         state, listing = self._state, position.listing
-        ticks = max(1, round(state.mark(listing) / listing.tick))
-        self._matching.fill_at(
+        ticks = max(1, round(state.mark_e8(listing) / listing.tick_e8))
+        self._matching.force(
             NewOrder(
                 account=account,
                 listing=listing,
                 side=Side.SELL if position.steps > 0 else Side.BUY,
-                type=OrderType.MARKET,
+                type=OrderType.LIMIT,
                 tif=TimeInForce.IOC,
-                ticks=0,
+                ticks=ticks,
                 steps=abs(position.steps),
+                position_side=position.side,
                 client_id=f"settlement_autoclose-{state.now_ms}{state.count('autoclose')}",
                 reduce_only=True,
                 liquidation=True,
             ),
-            ticks,
+            free=False,
         )
 
 
@@ -111,4 +116,4 @@ def _change(listing: Listing, step: Step) -> None:
         listing.delivery_ms = step.delivery_ms
     if step.max_leverage is not None:
         most = step.max_leverage
-        listing.brackets = tuple(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets)
+        listing.rebracket(tuple(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets))

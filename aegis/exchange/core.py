@@ -39,9 +39,10 @@ class Core:
         draws: LatencyStream,
         seed: int,
         limits: RateLimits,
+        insurance: int,
         plan: Plan = NO_PLAN,
     ) -> None:
-        self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws)
+        self.state = State(books, listings, accounts, fees=fees, ledger=ledger, draws=draws, insurance=insurance)
         self.history = history
         self.conditional = Conditional(self.state)
         self.matching = Matching(self.state, self.conditional.position_changed, self.conditional.child_ended)

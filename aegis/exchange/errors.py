@@ -57,6 +57,8 @@ TEXTS: dict[int, str] = {
     -4059: "No need to change position side.",
     -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
+    -4067: "Position side cannot be changed if there exists open orders.",
+    -4068: "Position side cannot be changed if there exists position.",
     -4082: "Invalid number of batch place orders.",
     -4116: "ClientOrderId is duplicated.",
     -4117: "Stop order is triggering.",

@@ -69,7 +69,7 @@ class AccountView:
     insurance: Decimal = Decimal(0)
     """Insurance fund movements: losses it took over, less liquidation fees."""
     positions: dict[str, PositionView] = attrs.field(factory=dict)
-    """Of symbols that were ever traded; see `open_positions`."""
+    """Of symbols that were ever traded, a side of hedge mode as "BTCUSDT LONG"; see `open_positions`."""
     open_orders: dict[int, Entry] = attrs.field(factory=dict)
     """By order id: the latest entry of every order that is not final."""
     open_algo_orders: dict[int, Entry] = attrs.field(factory=dict)
@@ -182,7 +182,9 @@ def _algo(account: AccountView, entry: Entry) -> None:
 
 def _match(account: AccountView, entry: Entry) -> None:
     sign = 1 if entry["side"] == "BUY" else -1
-    position = account.positions.setdefault(str(entry["symbol"]), PositionView())
+    side = entry.get("position_side", "BOTH")
+    symbol = str(entry["symbol"]) if side == "BOTH" else f"{entry['symbol']} {side}"
+    position = account.positions.setdefault(symbol, PositionView())
     position.fill(sign * Decimal(entry["qty"]), Decimal(entry["price"]))
     if position.amount != Decimal(entry["position"]):
         raise ConfigError(f"ledger entry {entry['seq']}: position {entry['position']}, fills make {position.amount}")

@@ -33,7 +33,6 @@ FAR_NS = 6 * 3_600_000_000_000
 #: Lines that show what a recording holds.
 HEAD = 20_000
 _MOST = Decimal(10) ** 15
-_HALF = 20
 #: Event types that are counted by name; others together, because a name in damaged data may be anything.
 _EVENTS = frozenset({"bookTicker", "trade", "aggTrade", "depthUpdate", "markPriceUpdate", "forceOrder", "contractInfo"})
 _KINDS = {
@@ -67,6 +66,7 @@ def read_chunks(paths: Sequence[Path]) -> Iterator[Chunk]:
 def _chunks(source: IO[bytes]) -> Iterator[Chunk]:
     """Blocks cut behind their last line end. What could be read before an error is given before it is raised."""
     rest = np.zeros(0, np.uint8)
+    room = np.empty(2 * BLOCK, np.int64)
     passing = False  # the rest of a line that is longer than a block
     error: Exception | None = None
     ended = False
@@ -75,7 +75,7 @@ def _chunks(source: IO[bytes]) -> Iterator[Chunk]:
         block[: len(rest)] = rest
         filled, error = _fill(source, block, len(rest))
         ended = filled < len(block)
-        ends = np.flatnonzero(block[:filled] == 10)
+        ends = room[: kernels.find_ends(block, filled, room)]
         start = 0
         if passing and len(ends):
             start, ends, passing = int(ends[0]) + 1, ends[1:], False
@@ -171,7 +171,8 @@ class FrameLines:
                 self.head.append(text)
                 last_ns = stamp
         self.counts: Counter[str] = Counter()
-        self._lots: Counter[tuple[int, str, int]] = Counter()
+        self._listings: Sequence[Listing] = ()
+        self._lots = np.zeros((kernels.LINE_KINDS, 0, 2), np.int64)
         self._odd: dict[tuple[str, str], Decimal] = {}
         self._sha = hashlib.sha256()
 
@@ -192,8 +193,7 @@ class FrameLines:
     def _usable(self, chunk: Chunk) -> Chunk:
         """Without the lines that have no receive time, or an impossible one."""
         stamps = chunk.lines["recv_ns"]
-        steps = np.abs(np.diff(stamps, prepend=np.int64(self._last_ns)))
-        if stamps.min() >= 0 and steps.max() <= FAR_NS:
+        if kernels.steady(chunk.lines, self._last_ns, FAR_NS):
             self._last_ns = int(stamps[-1])
             return chunk
         keep = np.zeros(len(stamps), np.bool_)
@@ -209,30 +209,25 @@ class FrameLines:
 
     def count(self, chunk: Chunk, listings: Sequence[Listing]) -> None:
         """Take lines that were read into the account."""
-        kinds = chunk.lines["kind"]
-        for kind, number in enumerate(np.bincount(kinds, minlength=len(_KINDS) + 1).tolist()):
-            if kind != kernels.UNREAD_LINE and number:
-                self.counts[_KINDS[kind]] += number
-        for line in chunk.lines[kinds == kernels.UNREAD_LINE]:
-            self.counts[self._judge(bytes(chunk.data[line["start"] : line["end"]]))] += 1
-        for kind in (kernels.TRADE_LINE, kernels.AGG_TRADE_LINE):
-            trades = chunk.lines[(kinds == kind) & (chunk.lines["lots"] > 0)]
-            # Summed as floats, in two halves that stay exact.
-            high, low = (
-                np.bincount(trades["symbol"], weights=half)
-                for half in (trades["lots"] >> _HALF, trades["lots"] & ((1 << _HALF) - 1))
-            )
-            for symbol in np.flatnonzero(high + low).tolist():
-                one = listings[symbol]
-                self._lots[kind, one.symbol, one.qty_decimals] += (int(high[symbol]) << _HALF) + int(low[symbol])
+        if self._lots.shape[1] != len(listings):
+            self._listings, self._lots = listings, np.zeros((kernels.LINE_KINDS, len(listings), 2), np.int64)
+        kinds = np.zeros(kernels.LINE_KINDS, np.int64)
+        kernels.tally(chunk.lines, kinds, self._lots)
+        for kind, name in _KINDS.items():
+            if kinds[kind]:
+                self.counts[name] += int(kinds[kind])
+        if kinds[kernels.UNREAD_LINE]:
+            for line in chunk.lines[chunk.lines["kind"] == kernels.UNREAD_LINE]:
+                self.counts[self._judge(bytes(chunk.data[line["start"] : line["end"]]))] += 1
 
     @property
     def traded(self) -> dict[tuple[str, str], Decimal]:
         """Quantity of the market's trades by (event type, symbol), as far as counted."""
         sums = dict(self._odd)
-        for (kind, symbol, decimals), lots in self._lots.items():
-            key = (_KINDS[kind], symbol)
-            sums[key] = sums.get(key, Decimal(0)) + Decimal(lots).scaleb(-decimals)
+        for kind, symbol in np.argwhere(self._lots.any(axis=2)).tolist():
+            one, (high, low) = self._listings[symbol], self._lots[kind, symbol].tolist()
+            key = (_KINDS[kind], one.symbol)
+            sums[key] = sums.get(key, Decimal(0)) + Decimal((high << kernels.HALF) + low).scaleb(-one.qty_decimals)
         return sums
 
     def _judge(self, payload: bytes) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -13,17 +15,13 @@ import numpy as np
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
 __all__ = [
-    "Bracket", "Listing", "decimal_text", "exchange_info", "listing_from_precision", "new_listing",
+    "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
     "synthetic_listings",
 ]  # fmt: skip
 
 DAY_MS = 86_400_000
 #: What exchangeInfo gives as delivery date of a contract that never delivers.
 NO_DELIVERY_MS = 4_133_404_800_000
-#: exchangeInfo lists conditional types still, although POST /order refuses them.
-_ORDER_TYPES = (
-    "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET",
-)  # fmt: skip
 #: `price * 10**8`: the unit of mark and index prices.
 E8 = 100_000_000
 
@@ -98,20 +96,49 @@ class Listing:
         """What it is a contract on."""
         return self.base + self.quote if "_" in self.symbol else self.symbol
 
-    @property
+    @cached_property
     def tick_units(self) -> int:
         """One tick in units of 10**-price_decimals."""
         return int(self.tick.scaleb(self.price_decimals))
 
-    @property
+    @cached_property
     def step_units(self) -> int:
         """One step in units of 10**-qty_decimals."""
         return int(self.step.scaleb(self.qty_decimals))
 
-    @property
+    @cached_property
     def tick_e8(self) -> int:
         """One tick in units of 1e-8."""
         return int(self.tick * E8)
+
+    @cached_property
+    def step_e8(self) -> int:
+        """One step in units of 1e-8."""
+        return int(self.step * E8)
+
+    @cached_property
+    def unit_e16(self) -> int:
+        """One step at a price of one tick, in 1e-16."""
+        return self.tick_e8 * self.step_e8
+
+    @cached_property
+    def tiers(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each bracket: (cap in 1e-16, maintenance margin rate in 1e-8, cum in 1e-16)."""
+        return tuple((int(row.cap * E8) * E8, int(row.mmr * E8), int(row.cum * E8) * E8) for row in self.brackets)
+
+    @cached_property
+    def caps_e16(self) -> tuple[int, ...]:
+        """By leverage: cap of the largest bracket that still allows it, in 1e-16."""
+        highest = max((row.leverage for row in self.brackets), default=20)
+        rows = [(row.leverage, int(row.cap * E8) * E8) for row in self.brackets]
+        return tuple(max((cap for most, cap in rows if most >= k), default=0) for k in range(highest + 1))
+
+    def rebracket(self, brackets: tuple[Bracket, ...]) -> None:
+        """Have other brackets from now on, and forget what was derived from those before."""
+        self.brackets = brackets
+        for name in ("tiers", "caps_e16"):
+            with suppress(AttributeError):  # not asked for so far
+                delattr(self, name)
 
     def price(self, ticks: int) -> Decimal:
         """Exact price of a number of ticks."""
@@ -310,80 +337,3 @@ def listing_from_precision(
         touch_steps=max(1, int(Decimal(50_000) / (start * step))),
         trade_steps=max(1, int(Decimal(500) / (start * step))),
     )
-
-
-# ------------------------------------------------------------------------------------------------------ exchangeInfo
-
-
-def exchange_info(
-    listings: Sequence[Listing],
-    now_ms: int,
-    weight_limit: int = 2400,
-    *,
-    orders_minute: int = 1200,
-    orders_10s: int = 300,
-) -> dict[str, Any]:
-    """The body of GET /fapi/v1/exchangeInfo (PROTOCOL 4.2), with a field that no documentation knows."""
-    return {
-        "exchangeFilters": [],
-        "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight_limit},
-            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": orders_minute},
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": orders_10s},
-        ],
-        "serverTime": now_ms,
-        "assets": [
-            {"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"}
-            for asset in ("USDT", "USDC", "BNB")
-        ],
-        "symbols": [_symbol_info(listing) for listing in listings],
-        "timezone": "UTC",
-        "futuresType": "U_MARGINED",
-    }
-
-
-def _symbol_info(listing: Listing) -> dict[str, Any]:
-    return {
-        "symbol": listing.symbol,
-        "pair": listing.pair,
-        "contractType": listing.contract_type,
-        "deliveryDate": listing.delivery_ms,
-        "onboardDate": listing.onboard_ms,
-        "status": listing.status,
-        "maintMarginPercent": "2.5000",
-        "requiredMarginPercent": "5.0000",
-        "baseAsset": listing.base,
-        "quoteAsset": listing.quote,
-        "marginAsset": listing.margin,
-        "pricePrecision": listing.price_decimals,
-        "quantityPrecision": listing.qty_decimals,
-        "baseAssetPrecision": 8,
-        "quotePrecision": 8,
-        "underlyingType": listing.underlying_type,
-        "underlyingSubType": [],
-        "settlePlan": 0,
-        "triggerProtect": f"{listing.trigger_protect:f}",
-        "liquidationFee": f"{listing.liquidation_fee:f}",
-        "marketTakeBound": f"{listing.market_take_bound:f}",
-        "maxMoveOrderLimit": 10000,
-        "filters": _filters(listing),
-        "orderTypes": list(_ORDER_TYPES),
-        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
-        "permissionSets": ["GRID", "COPY", "DCA", "RPI"],
-        "tomorrowsField": {"known": False},
-    }  # fmt: skip
-
-
-def _filters(listing: Listing) -> list[dict[str, Any]]:
-    lots = {"minQty": f"{listing.min_qty:f}", "stepSize": f"{listing.step:f}"}
-    return [
-        {"filterType": "PRICE_FILTER", "minPrice": f"{listing.min_price:f}", "maxPrice": f"{listing.max_price:f}",
-         "tickSize": f"{listing.tick:f}"},
-        {"filterType": "LOT_SIZE", **lots, "maxQty": f"{listing.max_qty:f}"},
-        {"filterType": "MARKET_LOT_SIZE", **lots, "maxQty": f"{listing.market_max_qty:f}"},
-        {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-        {"filterType": "MIN_NOTIONAL", "notional": f"{listing.min_notional:f}"},
-        {"filterType": "PERCENT_PRICE", "multiplierUp": f"{listing.multiplier_up:f}",
-         "multiplierDown": f"{listing.multiplier_down:f}", "multiplierDecimal": "4"},
-        {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE"},
-    ]  # fmt: skip

@@ -1,182 +1,239 @@
-"""Margin in single-asset, one-way mode: what positions and open orders tie up, and what is left. PROTOCOL.md §9."""
+"""Margin in single-asset mode: what positions and open orders tie up, and what is left. PROTOCOL.md §9.
+
+Amounts are in 1e-8, notionals in 1e-16. The sums of an account are kept, and only what changed (a position, its orders,
+its symbol's mark) is computed anew when somebody asks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from decimal import Decimal
+from collections.abc import Iterable
 
 import attrs
+import numpy as np
 
 from aegis.core.values import Side
-from aegis.exchange.account import ZERO, Account, Position, round_money
+from aegis.exchange.account import Account, Position
+from aegis.exchange.books import Books
 from aegis.exchange.errors import Refusal
-from aegis.exchange.listing import Listing
-from aegis.exchange.orders import Order, OrderStore
+from aegis.exchange.money import E8, E16, divide
 
-__all__ = [
-    "AccountMargin",
-    "SymbolMargin",
-    "account_margin",
-    "liquidation_price",
-    "open_notional",
-    "require_margin",
-    "symbol_margin",
-]
-
-Mark = Callable[[Listing], Decimal]
+__all__ = ["Margins", "SymbolMargin", "liquidation_price", "require_margin", "symbol_margin"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class SymbolMargin:
-    """One symbol's share; `notional` is signed, everything else as the venue's positionRisk names it."""
+    """One position's share; `notional_e16` is signed, everything else as the venue's positionRisk names it."""
 
     position: Position
-    mark: Decimal
-    notional: Decimal
-    unrealized: Decimal
-    position_initial: Decimal
-    open_order_initial: Decimal
-    maintenance: Decimal
-    bid_notional: Decimal
-    ask_notional: Decimal
+    isolated: bool
+    mark_e8: int
+    notional_e16: int
+    unrealized: int
+    position_initial: int
+    open_order_initial: int
+    maintenance: int
+    bid_e16: int
+    ask_e16: int
 
     @property
-    def initial(self) -> Decimal:
+    def initial(self) -> int:
         return self.position_initial + self.open_order_initial
 
     @property
-    def isolated_margin(self) -> Decimal:
-        return self.position.isolated_wallet + self.unrealized if self.position.isolated else ZERO
+    def isolated_margin(self) -> int:
+        return self.position.isolated_wallet + self.unrealized if self.isolated else 0
 
 
-@attrs.frozen(kw_only=True)
-class AccountMargin:
-    """Totals over all symbols with a position or open orders."""
+def symbol_margin(position: Position, mark_e8: int, bid_e16: int, ask_e16: int) -> SymbolMargin:
+    """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond the position's own."""
+    notional = position.notional_e16(mark_e8)
+    unit = E8 * position.setting.leverage
+    size = abs(notional)
+    initial = divide(size, unit)
+    required = max(abs(notional + bid_e16), abs(notional - ask_e16), size) if bid_e16 or ask_e16 else size
+    return SymbolMargin(
+        position,
+        position.setting.isolated,
+        mark_e8,
+        notional,
+        position.unrealized(mark_e8) if notional else 0,
+        initial,
+        divide(required, unit) - initial,
+        position.maintenance_margin(mark_e8) if notional else 0,
+        bid_e16,
+        ask_e16,
+    )
 
-    symbols: tuple[SymbolMargin, ...]
-    wallet: Decimal
-    cross_wallet: Decimal
-    unrealized: Decimal
-    cross_unrealized: Decimal
-    position_initial: Decimal
-    open_order_initial: Decimal
-    maintenance: Decimal
-    available: Decimal
+
+class Margins:
+    """One account's margin. `now` brings it up to date; the sums are then of that moment.
+
+    Attributes:
+        unrealized, position_initial, open_order_initial, maintenance: of all positions.
+        cross_unrealized, cross_initial, cross_maintenance: of those that share the cross wallet.
+    """
+
+    def __init__(self, account: Account, books: Books) -> None:
+        self.account = account
+        self._books = books
+        self._rows: dict[Position, SymbolMargin] = {}
+        self._version = -1
+        self._symbols: np.ndarray | None = None
+        self._marks: list[int] = []
+        self.unrealized = self.position_initial = self.open_order_initial = self.maintenance = 0
+        self.cross_unrealized = self.cross_initial = self.cross_maintenance = 0
+
+    def now(self) -> Margins:
+        """Itself, up to date."""
+        changed, books = self.account.changed, self._books
+        if changed:
+            marks = books.mark_e8
+            for position in changed:
+                self._replace(position, int(marks[position.listing.index]))
+            changed.clear()
+        if self._version != books.version:
+            self._version = books.version
+            self._follow_marks()
+        return self
+
+    def _follow_marks(self) -> None:
+        if self._symbols is None:
+            self._symbols = np.array([position.listing.index for position in self._rows], np.int64)
+            self._marks = []
+        marks: list[int] = self._books.mark_e8[self._symbols].tolist()
+        if marks != self._marks:
+            self._marks = marks
+            for row, mark_e8 in zip(list(self._rows.values()), marks, strict=True):
+                if row.mark_e8 != mark_e8:
+                    self._replace(row.position, mark_e8)
+
+    def _replace(self, position: Position, mark_e8: int) -> None:
+        old = self._rows.get(position)
+        if old is not None:
+            self._add(old, -1)
+        if position.used:
+            unit = position.listing.unit_e16
+            new = symbol_margin(position, mark_e8, position.bids * unit, position.asks * unit)
+            self._rows[position] = new
+            self._add(new, 1)
+            if old is None:
+                self._symbols = None
+                self._version = -1
+        elif old is not None:
+            del self._rows[position]
+            self._symbols = None
+            self._version = -1
+
+    def _add(self, row: SymbolMargin, sign: int) -> None:
+        self.unrealized += sign * row.unrealized
+        self.position_initial += sign * row.position_initial
+        self.open_order_initial += sign * row.open_order_initial
+        self.maintenance += sign * row.maintenance
+        if not row.isolated:
+            self.cross_unrealized += sign * row.unrealized
+            self.cross_initial += sign * row.position_initial
+            self.cross_maintenance += sign * row.maintenance
 
     @property
-    def balance(self) -> Decimal:
+    def rows(self) -> tuple[SymbolMargin, ...]:
+        """Positions with an amount or open orders, by symbol and side."""
+        return tuple(sorted(self._rows.values(), key=lambda row: (row.position.listing.index, row.position.side)))
+
+    def row(self, position: Position) -> SymbolMargin:
+        """One position's share, also of one that there is nothing of."""
+        found = self._rows.get(position)
+        return found or symbol_margin(position, int(self._books.mark_e8[position.listing.index]), 0, 0)
+
+    @property
+    def balance(self) -> int:
         """Margin balance: wallet plus unrealised PnL."""
-        return self.wallet + self.unrealized
+        return self.account.wallet + self.unrealized
+
+    @property
+    def tied(self) -> int:
+        """What the cross wallet has to carry: initial margin of cross positions and of all open orders."""
+        return self.cross_initial + self.open_order_initial
+
+    @property
+    def available(self) -> int:
+        return max(0, self.account.cross_wallet + self.cross_unrealized - self.tied)
 
 
-def open_notional(orders: Iterable[Order]) -> tuple[Decimal, Decimal]:
-    """Bid and ask notional of open orders of one symbol; reduce-only orders tie up nothing."""
-    bid = ask = ZERO
-    for order in orders:
-        if order.reduce_only:
-            continue
-        notional = order.price * order.listing.quantity(order.open_steps)
-        if order.side is Side.BUY:
-            bid += notional
-        else:
-            ask += notional
-    return bid, ask
-
-
-def symbol_margin(position: Position, mark: Decimal, bid: Decimal, ask: Decimal) -> SymbolMargin:
-    """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond the position's own."""
-    notional = position.notional(mark)
-    required = max(abs(notional + bid), abs(notional - ask), abs(notional))
-    initial = position.initial_margin(mark)
-    return SymbolMargin(
-        position=position,
-        mark=mark,
-        notional=notional,
-        unrealized=position.unrealized(mark),
-        position_initial=initial,
-        open_order_initial=round_money(required / position.leverage) - initial,
-        maintenance=position.maintenance_margin(mark),
-        bid_notional=bid,
-        ask_notional=ask,
-    )
-
-
-def account_margin(account: Account, orders: OrderStore, mark: Mark) -> AccountMargin:
-    """Everything at the given marks."""
-    by_symbol: dict[int, list[Order]] = {}
-    for order in orders.open_orders(account.id):
-        by_symbol.setdefault(order.listing.index, []).append(order)
-    used = {position.listing.index for position in account.held()} | set(by_symbol)
-    rows = tuple(
-        symbol_margin(position, mark(position.listing), *open_notional(by_symbol.get(index, ())))
-        for index, position in sorted(account.positions.items())
-        if index in used
-    )
-    cross = [row for row in rows if not row.position.isolated]
-    cross_unrealized = sum((row.unrealized for row in cross), ZERO)
-    open_order_initial = sum((row.open_order_initial for row in rows), ZERO)
-    free = account.cross_wallet + cross_unrealized - sum((row.position_initial for row in cross), ZERO)
-    return AccountMargin(
-        symbols=rows,
-        wallet=account.wallet,
-        cross_wallet=account.cross_wallet,
-        unrealized=sum((row.unrealized for row in rows), ZERO),
-        cross_unrealized=cross_unrealized,
-        position_initial=sum((row.position_initial for row in rows), ZERO),
-        open_order_initial=open_order_initial,
-        maintenance=sum((row.maintenance for row in rows), ZERO),
-        available=max(ZERO, free - open_order_initial),
-    )
-
-
-def require_margin(account: Account, orders: OrderStore, mark: Mark, new: Order, price: Decimal) -> None:
+def require_margin(margins: Margins, position: Position, side: Side, steps: int, price_e16: int) -> None:
     """Raise unless an order that is not reduce-only may be opened.
 
     Args:
-        price: what each unit is assumed to cost (the limit price, or the touch with a margin for MARKET).
+        price_e16: what each unit is assumed to cost (the limit price, or the touch with a margin for MARKET).
 
     Raises:
         Refusal: -2027 beyond the notional cap of the leverage, -2019 when the available balance does not cover it.
     """
-    listing = new.listing
-    position = account.position(listing)
-    at_mark = mark(listing)
-    bid, ask = open_notional(orders.open_orders(account.id, listing.index))
-    before = symbol_margin(position, at_mark, bid, ask)
-    added = price * listing.quantity(new.open_steps)
-    buys = new.side is Side.BUY
-    after = symbol_margin(position, at_mark, bid + added if buys else bid, ask if buys else ask + added)
+    margins.now()
+    before, listing, buys = margins.row(position), position.listing, side is Side.BUY
+    added = price_e16 * steps * listing.step_e8 // E8
+    bid, ask = before.bid_e16 + (added if buys else 0), before.ask_e16 + (0 if buys else added)
     # The side of the order decides: what the position becomes when every order on that side fills.
-    exposure = abs(after.notional + after.bid_notional) if buys else abs(after.notional - after.ask_notional)
-    if exposure > position.notional_cap and exposure > abs(before.notional):
+    notional = before.notional_e16
+    exposure = abs(notional + bid) if buys else abs(notional - ask)
+    if exposure > listing.caps_e16[position.setting.leverage] and exposure > abs(notional):
         raise Refusal(-2027)
-    cost = after.open_order_initial - before.open_order_initial
+    required = divide(max(abs(notional + bid), abs(notional - ask), abs(notional)), E8 * position.setting.leverage)
+    cost = required - before.initial
     if cost <= 0:
         return
-    adverse = max(ZERO, (price - at_mark) * new.side.sign) * listing.quantity(new.open_steps)
-    if cost + adverse > account_margin(account, orders, mark).available:
+    adverse_e24 = max(0, (price_e16 - before.mark_e8 * E8) * side.sign) * steps * listing.step_e8
+    if (cost - margins.available) * E16 + adverse_e24 > 0:
         raise Refusal(-2019)
 
 
-def liquidation_price(row: SymbolMargin, margin: AccountMargin) -> Decimal:
-    """Mark at which the position (or, cross, the account) is liquidated, other marks unchanged; 0 for none.
+def liquidation_price(row: SymbolMargin, margins: Margins) -> int:
+    """Mark at which the position (or, cross, the account) is liquidated, other marks unchanged, 1e-8; 0 for none.
 
-    `(wallet - other maintenance + other unrealised + cum - S*P*EP) / (P*mmr - S*P)`, with the bracket of that price.
+    `(wallet - other maintenance + other unrealised + cum - sum(S*P*EP)) / (sum(P*mmr) - sum(S*P))`, with the brackets
+    of that price, the sums over the sides of the symbol that share a wallet: one in one-way mode or isolated, both
+    sides of a cross position in hedge mode.
     """
     position = row.position
     if not position.steps:
-        return ZERO
-    wallet = position.isolated_wallet
-    if not position.isolated:
-        others = [other for other in margin.symbols if not other.position.isolated and other is not row]
-        wallet = margin.cross_wallet + sum((other.unrealized - other.maintenance for other in others), ZERO)
-    amount, sign = abs(position.amount), position.sign
-    found = ZERO
-    for bracket in position.listing.brackets:
-        price = (wallet + bracket.cum - sign * amount * position.entry) / (amount * bracket.mmr - sign * amount)
-        if price <= 0:
+        return 0
+    if row.isolated:
+        return _price([position], position.isolated_wallet)
+    legs = [other.position for other in margins.rows if other.position.listing is position.listing]
+    others = [other for other in margins.rows if not other.isolated and other.position not in legs]
+    wallet = margins.account.cross_wallet + sum(other.unrealized - other.maintenance for other in others)
+    return _price([leg for leg in legs if leg.steps], wallet)
+
+
+def _price(legs: list[Position], wallet: int) -> int:
+    """Of sides that share `wallet`; each side's bracket is that of its own notional at the price."""
+    found = 0
+    listing = legs[0].listing
+    sizes = [(leg.steps * listing.step_e8, leg.entry_e16) for leg in legs]
+    # Each side has a bracket of its own: try those that fit together, from the smallest.
+    for tiers in _combinations(listing.tiers, len(legs)):
+        top_e16 = wallet * E8 + sum(tier[2] for tier in tiers) - sum(size * entry for size, entry in sizes) // E8
+        bottom_e16 = sum(abs(size) * tier[1] for (size, _), tier in zip(sizes, tiers, strict=True))
+        bottom_e16 -= sum(size for size, _ in sizes) * E8
+        if not bottom_e16 or top_e16 * bottom_e16 <= 0:
             continue
-        found = round_money(price)
-        if bracket.floor <= amount * found < bracket.cap:
+        found = divide(top_e16 * E8, bottom_e16) if bottom_e16 > 0 else divide(-top_e16 * E8, -bottom_e16)
+        notionals = [abs(size) * found for size, _ in sizes]
+        if all(_lies_in(notional, tier, listing.tiers) for notional, tier in zip(notionals, tiers, strict=True)):
             return found
     return found
+
+
+Tier = tuple[int, int, int]
+
+
+def _combinations(tiers: tuple[Tier, ...], legs: int) -> Iterable[tuple[Tier, ...]]:
+    if legs == 1:
+        return ((tier,) for tier in tiers)
+    return ((first, second) for first in tiers for second in tiers)
+
+
+def _lies_in(notional_e16: int, tier: Tier, tiers: tuple[Tier, ...]) -> bool:
+    place = tiers.index(tier)
+    floor = tiers[place - 1][0] if place else 0
+    return floor <= notional_e16 < tier[0]
+

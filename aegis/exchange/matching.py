@@ -9,17 +9,17 @@ price. Cancellations of others never move it up the queue.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import attrs
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import Account
+from aegis.exchange.account import Account, PositionSide
 from aegis.exchange.booking import Booking, ExpiryReason
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.margin import require_margin
+from aegis.exchange.money import E8
 from aegis.exchange.orders import Amendment, Order
 from aegis.exchange.state import State
 from aegis.kernels.books import NEVER
@@ -29,8 +29,8 @@ __all__ = ["MAX_OPEN_ORDERS", "RESTING", "Matching", "NewOrder"]
 MAX_OPEN_ORDERS = 200
 #: Times in force of orders that wait in the book.
 RESTING = (TimeInForce.GTC, TimeInForce.GTX, TimeInForce.GTD)
-#: What a MARKET buy is assumed to cost above the ask when margin is checked.
-_MARKET_BUY_ALLOWANCE = Decimal("1.0005")
+#: What a MARKET buy is assumed to cost when margin is checked, in 1/10000 of the ask.
+_MARKET_BUY_ALLOWANCE = 10_005
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +46,7 @@ class NewOrder:
     """0 for MARKET."""
     steps: int
     client_id: str
+    position_side: PositionSide = "BOTH"
     reduce_only: bool = False
     stp: str = "EXPIRE_MAKER"
     price_match: str = "NONE"
@@ -68,6 +69,7 @@ class Matching:
         self._state = state
         self._booking = Booking(state, position_changed, child_ended)
         self.finish = self._booking.finish
+        self.restore = self._booking.rest
 
     # -- placing -----------------------------------------------------------------------------------------------------
 
@@ -78,33 +80,25 @@ class Matching:
             Refusal: nothing was accepted.
         """
         state = self._state
+        if new.listing.status != "TRADING" and not new.liquidation:  # where a conditional order's child meets a halt
+            raise Refusal(-4141)
         if new.parent is None and not new.liquidation:
             if state.orders.open_client(new.account.id, new.client_id) is not None:
                 raise Refusal(-4116)
-            if len(state.orders.open_orders(new.account.id, new.listing.index)) >= MAX_OPEN_ORDERS:
+            if state.orders.count_open(new.account.id, new.listing.index) >= MAX_OPEN_ORDERS:
                 raise Refusal(-2025)
         order = self.draft(new)
         limit = self._limit(order, unbounded=new.liquidation)
         if order.reduce_only:
-            order.steps = self._reducible(order)
+            order.steps = self._reducible(order, order.steps)
         else:
-            require_margin(new.account, state.orders, state.mark, order, self._assumed_price(order))
+            self._require_margin(order)
         self._require_fillable(order, limit)
         order.order_id = state.orders.next_id(new.listing.index)
         state.orders.add(order)
         self._booking.record(order, "NEW", ExpiryReason.NONE)
         self._take(order, limit, "CALCULATED" if new.liquidation else "TRADE")
         return order
-
-    def fill_at(self, new: NewOrder, ticks: int) -> None:
-        """An order of the exchange's own that is filled outside the book: delivery."""
-        order = self.draft(new)
-        order.order_id = self._state.orders.next_id(new.listing.index)
-        self._state.orders.add(order)
-        self._booking.record(order, "NEW", ExpiryReason.NONE)
-        self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED")
-        self._booking.settle(order)
-        self._booking.after_fills(order)
 
     def draft(self, new: NewOrder) -> Order:
         """The order that this asks for, known to nobody."""
@@ -119,7 +113,9 @@ class Matching:
             tif=new.tif,
             ticks=new.ticks,
             steps=new.steps,
-            reduce_only=new.reduce_only,
+            position_side=new.position_side,
+            # In hedge mode what closes a side is reduce-only without being told so.
+            reduce_only=new.reduce_only or new.position_side == ("LONG" if new.side is Side.SELL else "SHORT"),
             created_ms=self._state.now_ms,
             updated_ms=self._state.now_ms,
             original_type=new.type.value if parent is None else parent.type.value,
@@ -140,11 +136,18 @@ class Matching:
         books = self._state.books
         return int((books.ask if order.side is Side.BUY else books.bid)[order.listing.index])
 
-    def _assumed_price(self, order: Order) -> Decimal:
-        touch = order.listing.price(self._touch(order))
-        if order.type is OrderType.MARKET:
-            return touch * _MARKET_BUY_ALLOWANCE if order.side is Side.BUY else touch
-        return order.price if order.side is Side.BUY else max(touch, order.price)
+    def _require_margin(self, order: Order) -> None:
+        """Raises Refusal -2027 or -2019: see `require_margin`."""
+        state, listing = self._state, order.listing
+        ticks, price_e16 = self._touch(order), listing.tick_e8 * E8
+        if order.type is OrderType.LIMIT:
+            price_e16 *= order.ticks if order.side is Side.BUY else max(ticks, order.ticks)
+        else:
+            price_e16 *= ticks
+            if order.side is Side.BUY:
+                price_e16 = price_e16 * _MARKET_BUY_ALLOWANCE // 10_000
+        position = state.accounts[order.account].position(listing, order.position_side)
+        require_margin(state.margins[order.account], position, order.side, order.open_steps, price_e16)
 
     def _limit(self, order: Order, *, unbounded: bool) -> int:
         """Worst price the order takes at, ticks. A MARKET order is bounded by the symbol's marketTakeBound at mark.
@@ -154,22 +157,23 @@ class Matching:
         """
         if order.type is OrderType.LIMIT:
             return order.ticks
+        sign, listing = order.side.sign, order.listing
         if unbounded:
-            return order.side.sign * NEVER
-        listing, sign = order.listing, order.side.sign
-        bound = self._state.mark(listing) * (1 + sign * listing.market_take_bound) / listing.tick
-        limit = int(bound.to_integral_value(ROUND_FLOOR if sign > 0 else ROUND_CEILING))
+            return sign * NEVER
+        part, whole = listing.market_take_bound.as_integer_ratio()
+        mark_e8, unit = self._state.mark_e8(listing), listing.tick_e8 * whole
+        limit = mark_e8 * (whole + part) // unit if sign > 0 else -(-mark_e8 * (whole - part) // unit)
         if (self._touch(order) - limit) * sign > 0:
             raise Refusal(-4131)
         return limit
 
-    def _reducible(self, order: Order) -> int:
-        """Quantity of a reduce-only order, cut to what there is to reduce.
+    def _reducible(self, order: Order, steps: int) -> int:
+        """The wanted quantity of a reduce-only order, cut to what there is to reduce.
 
         Orders that take at once compete with nobody; those that may rest share the position with the resting ones.
         """
         state = self._state
-        position = state.accounts[order.account].position(order.listing)
+        position = state.accounts[order.account].position(order.listing, order.position_side)
         if position.sign != -order.side.sign:
             raise Refusal(-2022)
         free = abs(position.steps)
@@ -177,11 +181,13 @@ class Matching:
             free -= sum(
                 resting.open_steps
                 for resting in state.orders.open_orders(order.account, order.listing.index)
-                if resting.reduce_only and resting.side is order.side
+                if resting.reduce_only
+                and resting is not order
+                and (resting.side, resting.position_side) == (order.side, order.position_side)
             )
         if free <= 0:
             raise Refusal(-2022)
-        return min(order.steps, free)
+        return min(steps, free)
 
     def _require_fillable(self, order: Order, limit: int) -> None:
         """Raise -5022 for a post-only order that would take, -5021 for a fill-or-kill order that cannot be filled."""
@@ -196,6 +202,17 @@ class Matching:
         reach = max(0, (limit - self._touch(order)) * sign + 1)
         return int(sizes[:reach].sum())
 
+    def force(self, new: NewOrder, *, free: bool) -> None:
+        """Fill an order in full at its own price without the book: liquidation against a chosen counterparty."""
+        order = self.draft(new)
+        order.order_id = self._state.orders.next_id(new.listing.index)
+        self._state.orders.add(order)
+        self._booking.record(order, "NEW", ExpiryReason.NONE)
+        self._booking.fill(order, order.steps, order.ticks, maker=False, execution="CALCULATED", free=free)
+        self._booking.settle(order)
+        self._booking.after_fills(order)
+        self._state.dirty.add(new.listing.index)
+
     # -- modifying ---------------------------------------------------------------------------------------------------
 
     def modify(self, order: Order, ticks: int, steps: int, *, price_match: str, modify_id: int | None) -> None:
@@ -208,28 +225,29 @@ class Matching:
         if steps <= order.filled or (order.tif is TimeInForce.GTX and self._crosses(order, ticks)):
             self.finish(order, OrderStatus.CANCELED, ExpiryReason.NONE)
             return
-        place = state.orders.unrest(order)
         before = order.ticks, order.steps
-        order.ticks, order.steps = ticks, steps
-        try:
-            if order.reduce_only:
-                order.steps = order.filled + min(order.open_steps, self._reducible(order))
-            else:
-                account = state.accounts[order.account]
-                require_margin(account, state.orders, state.mark, order, self._assumed_price(order))
-        except Refusal:
-            order.ticks, order.steps = before
-            state.orders.rest(order, place)
-            raise
+        after = ticks, self._modified_steps(order, ticks, steps)
+        self._booking.unrest(order)
+        order.ticks, order.steps = after
         order.stp, order.price_match, order.updated_ms = "NONE", price_match, state.now_ms
         order.amendments.append(
             Amendment(
-                number=state.count("amendment"), ms=state.now_ms, before=before, after=(order.ticks, order.steps),
-                modify_id=modify_id,
+                number=state.count("amendment"), ms=state.now_ms, before=before, after=after, modify_id=modify_id,
             )
         )  # fmt: skip
         self._booking.record(order, "AMENDMENT", ExpiryReason.NONE)
         self._take(order, order.ticks, "TRADE")
+
+    def _modified_steps(self, order: Order, ticks: int, steps: int) -> int:
+        """The quantity that a modification leads to. Raises Refusal; the order keeps its place in the book."""
+        if order.reduce_only:
+            return order.filled + self._reducible(order, steps - order.filled)
+        self._booking.tie(order, -order.open_steps)
+        try:
+            self._require_margin(attrs.evolve(order, ticks=ticks, steps=steps))
+        finally:
+            self._booking.tie(order, order.open_steps)
+        return steps
 
     def _crosses(self, order: Order, ticks: int) -> bool:
         return (ticks - self._touch(order)) * order.side.sign >= 0
@@ -263,7 +281,9 @@ class Matching:
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.IOC_REMAINDER)
         else:
             order.ahead = state.books.displayed(symbol, order.side.sign, order.ticks)
-            state.orders.rest(order)
+            self._booking.rest(order)
+            if order.reduce_only and prints:
+                self._booking.cut_reduce_only(order)
             if order.good_till_ms:
                 state.timetable.add(order.good_till_ms * 1_000_000, "orders")
         state.dirty.add(symbol)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from decimal import Decimal
 
 import attrs
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import ZERO
+from aegis.exchange.account import PositionSide
 from aegis.exchange.listing import Listing
+from aegis.exchange.money import E8, divide
 
 __all__ = ["Amendment", "Order", "OrderStore"]
 
@@ -70,25 +70,32 @@ class Order:
     """GTD: when it ends by itself; else 0."""
     algo_id: int = 0
     """The conditional order that it came from; else 0."""
+    position_side: PositionSide = "BOTH"
     amendments: list[Amendment] = attrs.field(factory=list)
     status: OrderStatus = OrderStatus.NEW
     filled: int = 0
-    quote: Decimal = ZERO
-    """Sum of price x quantity of its fills."""
+    quote_e16: int = 0
+    """Sum of price x quantity of its fills, 1e-16."""
     ahead: int = 0
     """Steps displayed at its price before it came, and not traded since: they are served first."""
+    resting: bool = False
+    """Whether it waits in the book; kept by `OrderStore`."""
 
     @property
     def open_steps(self) -> int:
         return self.steps - self.filled
 
     @property
-    def price(self) -> Decimal:
-        return self.listing.price(self.ticks)
+    def average_price_digits(self) -> int:
+        """Digits after the point of `average_price`: at most four more than the symbol's prices have."""
+        return self.listing.price_decimals + 4
 
     @property
-    def average_price(self) -> Decimal:
-        return self.quote / self.listing.quantity(self.filled) if self.filled else ZERO
+    def average_price(self) -> int:
+        """Average fill price in units of its last digit, half-even; 0 without a fill."""
+        if not self.filled:
+            return 0
+        return divide(self.quote_e16 * 10**self.average_price_digits, self.filled * self.listing.step_e8 * E8)
 
     def move(self, status: OrderStatus, now_ms: int) -> None:
         """Change state. Raises InvariantBroken on a transition that cannot be."""
@@ -97,12 +104,12 @@ class Order:
         self.status = status
         self.updated_ms = now_ms
 
-    def fill(self, steps: int, price: Decimal, now_ms: int) -> None:
+    def fill(self, steps: int, ticks: int, now_ms: int) -> None:
         """Count one fill and move to the state that follows from it."""
         if not 0 < steps <= self.open_steps:
             raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {self.open_steps} are open")
         self.filled += steps
-        self.quote += self.listing.quantity(steps) * price
+        self.quote_e16 += steps * ticks * self.listing.unit_e16
         self.move(OrderStatus.PARTIALLY_FILLED if self.open_steps else OrderStatus.FILLED, now_ms)
 
 
@@ -112,41 +119,46 @@ class OrderStore:
     def __init__(self) -> None:
         self._by_id: dict[tuple[int, int], Order] = {}
         self._by_client: dict[tuple[str, int, str], Order] = {}
-        self._resting: dict[int, list[Order]] = {}
+        self._resting: dict[int, dict[int, Order]] = {}
+        self._open: dict[str, dict[int, dict[int, Order]]] = {}
+        self._open_clients: dict[tuple[str, str], Order] = {}
         self._final: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._issued: dict[int, int] = {}
 
     def next_id(self, symbol: int) -> int:
         """A fresh order id: rising within a symbol, unique over all of them."""
-        self._issued[symbol] = self._issued.get(symbol, 0) + 1
+        self._issued[symbol] = issued = self._issued.get(symbol, 0) + 1
         base = _LARGE_BASE if symbol % 7 == 3 else 0
-        return base + (symbol + 1) * _SPACE + self._issued[symbol]
+        return base + (symbol + 1) * _SPACE + issued
 
     def add(self, order: Order) -> None:
         self._by_id[order.listing.index, order.order_id] = order
         self._by_client[order.account, order.listing.index, order.client_id] = order
 
-    def rest(self, order: Order, place: int | None = None) -> None:
-        """Put an order that waits in the book behind those that came before it, or at a place that it had."""
-        resting = self._resting.setdefault(order.listing.index, [])
-        resting.insert(len(resting) if place is None else place, order)
+    def rest(self, order: Order) -> None:
+        """Put an order that waits in the book behind those that came before it."""
+        symbol, id = order.listing.index, order.order_id
+        order.resting = True
+        self._resting.setdefault(symbol, {})[id] = order
+        self._open.setdefault(order.account, {}).setdefault(symbol, {})[id] = order
+        self._open_clients[order.account, order.client_id] = order
 
-    def unrest(self, order: Order) -> int:
-        """Take an open order out of the book for a moment; its place in it."""
-        resting = self._resting[order.listing.index]
-        place = resting.index(order)
-        del resting[place]
-        return place
+    def unrest(self, order: Order) -> None:
+        """Take an order out of the book."""
+        symbol = order.listing.index
+        order.resting = False
+        del self._resting[symbol][order.order_id]
+        del self._open[order.account][symbol][order.order_id]
+        client = (order.account, order.client_id)
+        if self._open_clients.get(client) is order:  # the child of a conditional order may bear another's id
+            del self._open_clients[client]
 
     def settle(self, order: Order) -> None:
         """Take an order that became final out of the book; it stays readable for a while."""
-        resting = self._resting.get(order.listing.index, [])
-        if order in resting:
-            resting.remove(order)
-            if not resting:
-                del self._resting[order.listing.index]
+        if order.resting:
+            self.unrest(order)
         self._final[order.listing.index, order.order_id] = None
-        while len(self._final) > _KEPT_FINAL:
+        if len(self._final) > _KEPT_FINAL:
             key, _ = self._final.popitem(last=False)
             gone = self._by_id.pop(key)
             by_client = (gone.account, gone.listing.index, gone.client_id)
@@ -155,15 +167,21 @@ class OrderStore:
 
     def resting(self, symbol: int) -> list[Order]:
         """Orders in the book of a symbol, first come first; a copy."""
-        return list(self._resting.get(symbol, ()))
+        return list(self._resting.get(symbol, {}).values())
 
     def open_orders(self, account: str, symbol: int | None = None) -> list[Order]:
-        symbols = list(self._resting) if symbol is None else [symbol]
-        return [order for index in symbols for order in self._resting.get(index, ()) if order.account == account]
+        """Of an account, by symbol in order of arrival; a copy."""
+        symbols = self._open.get(account, {})
+        if symbol is not None:
+            return list(symbols.get(symbol, {}).values())
+        return [order for found in symbols.values() for order in found.values()]
+
+    def count_open(self, account: str, symbol: int) -> int:
+        return len(self._open.get(account, {}).get(symbol, ()))
 
     def open_client(self, account: str, client_id: str) -> Order | None:
         """The open order of an account with this client id, on any symbol."""
-        return next((order for order in self.open_orders(account) if order.client_id == client_id), None)
+        return self._open_clients.get((account, client_id))
 
     def find(self, account: str, symbol: int, order_id: int | None, client_id: str | None) -> Order | None:
         """By id where one is given, else the latest with that client id; open or final."""

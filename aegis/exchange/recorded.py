@@ -22,11 +22,10 @@ from aegis.kernels.books import EVENT, MARK, QUOTE, TRADE
 from aegis.kernels.lines import AGG_TRADE_LINE, TRADE_LINE, Chunk
 from aegis.kernels.market import TRADE as TABLE_TRADE
 from aegis.kernels.market import new_table
-from aegis.kernels.recorded import (
-    ALL,
+from aegis.kernels.recorded import ALL, MARKS_DUE, read_lines
+from aegis.kernels.recorded_events import (
     COUNTS,
     MARKED,
-    MARKS_DUE,
     MID_E8,
     NEXT_MARK_NS,
     NOW_NS,
@@ -41,7 +40,6 @@ from aegis.kernels.recorded import (
     TRADES_LINE,
     UPDATE,
     Reader,
-    read_lines,
 )
 
 __all__ = ["RecordedSource", "listing_from_frames", "listing_from_spec"]

@@ -167,20 +167,20 @@ def listing_from_frames(lines: Iterable[bytes], sample: int = 20_000) -> tuple[L
         listing = listing_from_precision(
             symbol, index, _grid(prices[symbol]), _grid(quantities[symbol]), _usual(prices[symbol]), now_ms
         )
-        listings.append(
-            attrs.evolve(
-                listing,
-                price_decimals=max(len(text.partition(".")[2]) for text in prices[symbol]),
-                qty_decimals=max(len(text.partition(".")[2]) for text in quantities[symbol]),
-            )
-        )
+        price_decimals, qty_decimals = _decimals(prices[symbol]), _decimals(quantities[symbol])
+        listings.append(attrs.evolve(listing, price_decimals=price_decimals, qty_decimals=qty_decimals))
     return tuple(listings)
 
 
 def _plain(text: object) -> bool:
     """Positive plain decimal text of at most eight decimals."""
+    return isinstance(text, str) and _positive(text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _positive(text: str) -> bool:
     try:
-        return isinstance(text, str) and scaled(text, 8, 1) > 0
+        return scaled(text, 8, 1) > 0
     except ValueError:
         return False
 
@@ -191,5 +191,9 @@ def _usual(texts: Sequence[str]) -> Decimal:
     return first[len(first) // 2]
 
 
+def _decimals(texts: Sequence[str]) -> int:
+    return max(len(text.partition(".")[2]) for text in set(texts))
+
+
 def _grid(texts: Sequence[str]) -> Decimal:
-    return Decimal(1).scaleb(-max(len(text.partition(".")[2].rstrip("0")) for text in texts))
+    return Decimal(1).scaleb(-max(len(text.partition(".")[2].rstrip("0")) for text in set(texts)))

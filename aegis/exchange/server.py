@@ -189,10 +189,14 @@ def _simulator(
     *,
     plan: Plan,
 ) -> Simulator:
-    account = AccountSetup(id=ACCOUNT, api_key=settings.api_key, secret=settings.api_secret, wallet=settings.wallet)
+    accounts = [
+        AccountSetup(id=f"account-{n}" if n > 1 else ACCOUNT, api_key=key, secret=secret, wallet=settings.wallet)
+        for n, (key, secret) in enumerate(settings.keys(), start=1)
+    ]
     return Simulator(
         books, history, listings,
-        accounts=[account],
+        accounts=accounts,
+        insurance=settings.insurance,
         fees=Fees(maker=settings.maker_fee, taker=settings.taker_fee),
         latency=Latency(median_ms=settings.latency_median_ms, p99_ms=settings.latency_p99_ms),
         ledger=ledger,
@@ -350,6 +354,7 @@ def _addresses(settings: ExchangeSettings, ports: Sequence[int]) -> ExchangeAddr
         trade=f"ws://{host}:{socket_port}/ws-fapi/v1",
         api_key=settings.api_key,
         api_secret=settings.api_secret,
+        more_keys=tuple(settings.keys()[1:]),
         seed=settings.seed,
         symbols=settings.symbols,
         control=f"http://{host}:{control[0]}" if control else "",

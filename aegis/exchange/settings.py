@@ -52,7 +52,8 @@ class ExchangeSettings:
 
     `speed` is how many seconds of the venue's time pass in one, 0 for as many as can be.
     `rate` is in public frames a second over all symbols; fees are fractions of notional; ports of 0 mean any free one.
-    Keys that are not given are made from the seed, so that a resumed run keeps them.
+    `insurance` is what the insurance fund holds at the start. Keys that are not given, and those of the second account
+    and later ones, are made from the seed, so that a resumed run keeps them.
     """
 
     symbols: int = attrs.field(default=300, validator=_between(1, 1000))
@@ -67,6 +68,8 @@ class ExchangeSettings:
     taker_fee: Decimal = attrs.field(default=Decimal("0.0005"), validator=_between(Decimal(0), Decimal("0.1")))
     maker_fee: Decimal = attrs.field(default=Decimal("0.0002"), validator=_between(Decimal("-0.1"), Decimal("0.1")))
     wallet: Decimal = attrs.field(default=Decimal(10_000), validator=_between(Decimal(0), Decimal(10) ** 12))
+    insurance: Decimal = attrs.field(default=Decimal(1_000_000), validator=_between(Decimal(0), Decimal(10) ** 12))
+    accounts: int = attrs.field(default=1, validator=_between(1, 100))
     host: str = "127.0.0.1"
     rest_port: int = attrs.field(default=0, validator=_between(0, 65_535))
     socket_port: int = attrs.field(default=0, validator=_between(0, 65_535))
@@ -91,8 +94,14 @@ class ExchangeSettings:
             raise ConfigError("exchange: latency_p99_ms must be 0 where latency_median_ms is 0")
         for name in ("api_key", "api_secret"):
             if not getattr(self, name):
-                made = hashlib.sha512(f"aegis exchange {name} {self.seed}".encode()).hexdigest()[:64]
+                made = _made(f"{name} {self.seed}")
                 object.__setattr__(self, name, made)  # the one moment at which a frozen value may still be filled in
+
+    def keys(self) -> list[tuple[str, str]]:
+        """(API key, secret) of every account."""
+        others = range(2, self.accounts + 1)
+        made = [(_made(f"api_key {self.seed} {n}"), _made(f"api_secret {self.seed} {n}")) for n in others]
+        return [(self.api_key, self.api_secret), *made]
 
     def to_json(self) -> str:
         """Every setting but the keys, which follow from the seed: what a parent process hands to its exchange."""
@@ -106,6 +115,10 @@ class ExchangeSettings:
             return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
         except (msgspec.DecodeError, TypeError) as error:
             raise ConfigError(f"exchange settings: {error}") from None
+
+
+def _made(what: str) -> str:
+    return hashlib.sha512(f"aegis exchange {what}".encode()).hexdigest()[:64]
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +137,8 @@ class ExchangeAddresses:
     seed: int
     symbols: int
     control: str = ""
+    more_keys: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    """(API key, secret) of the second account and later ones."""
 
     def to_json(self) -> bytes:
         """One line, without its newline."""
@@ -133,13 +148,14 @@ class ExchangeAddresses:
     def from_json(cls, line: bytes) -> ExchangeAddresses:
         """Read a ready line. Raises ValueError when it is something else."""
         try:
-            fields = msgspec.json.decode(line, type=dict[str, str | int])
+            fields = msgspec.json.decode(line, type=dict[str, Any])
             if fields.pop("event", None) != "ready":
                 raise ValueError("no ready line")
             text = {name: str(fields.pop(name)) for name in ("rest", "stream", "trade", "api_key", "api_secret")}
             text["control"] = str(fields.pop("control", ""))
-            return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")))
-        except (msgspec.DecodeError, KeyError) as error:
+            more = tuple((str(key), str(secret)) for key, secret in fields.pop("more_keys", ()))
+            return cls(**text, seed=int(fields.pop("seed")), symbols=int(fields.pop("symbols")), more_keys=more)
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise ValueError(f"no ready line: {error}") from None
 
 

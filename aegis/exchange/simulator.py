@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from decimal import localcontext
+from decimal import Decimal
 from typing import Any
 
 from aegis.core.errors import ConfigError, InvariantBroken
-from aegis.exchange.account import MONEY, Fees
+from aegis.exchange.account import Fees
 from aegis.exchange.api import ApiRequest, ApiResponse
 from aegis.exchange.api_dispatch import Dispatcher
 from aegis.exchange.api_ws import WsApi, WsCall
@@ -18,11 +18,15 @@ from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import ORDERS_10S, ORDERS_MINUTE, RateLimits
 from aegis.exchange.listing import Listing
+from aegis.exchange.money import amount_of, decimal_of, money
 from aegis.exchange.news import News
 from aegis.exchange.scenario import NO_PLAN, Plan
 from aegis.exchange.security import AccountSetup, KeyRing
 from aegis.exchange.snapshot import load, save
 from aegis.exchange.state import TriggerDue, UserPush
+
+#: What the insurance fund holds at the start, USDT.
+INSURANCE = Decimal(1_000_000)
 
 __all__ = ["AccountSetup", "ApiRequest", "ApiResponse", "Fees", "Latency", "Simulator"]
 
@@ -57,6 +61,7 @@ class Simulator:
         orders_10s: int = ORDERS_10S,
         orders_minute: int = ORDERS_MINUTE,
         plan: Plan = NO_PLAN,
+        insurance: Decimal = INSURANCE,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -71,6 +76,7 @@ class Simulator:
             seed=seed,
             limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
             plan=plan,
+            insurance=amount_of(insurance),
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)
@@ -86,7 +92,7 @@ class Simulator:
         state = self._core.state
         state.ledger.write(state.now_ns, "session", {"event": "start"})
         for account in state.accounts.values():
-            state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": f"{account.wallet:f}"})
+            state.ledger.write(state.now_ns, "open", {"account": account.id, "wallet": money(account.wallet)})
         self._core.upkeep.start()
         self._core.contracts.start()
         self._opened = True
@@ -157,16 +163,15 @@ class Simulator:
         state = self._core.state
         self._advancing = True
         try:
-            with localcontext(MONEY):
-                while True:
-                    due_ns = state.timetable.next_ns
-                    touched = state.books.advance(now_ns if due_ns is None else min(now_ns, due_ns))
-                    if touched >= 0:
-                        self._core.touched(touched)
-                    elif due_ns is not None and due_ns <= now_ns:
-                        self._run_next()
-                    else:
-                        break
+            while True:
+                due_ns = state.timetable.next_ns
+                touched = state.books.advance(now_ns if due_ns is None else min(now_ns, due_ns))
+                if touched >= 0:
+                    self._core.touched(touched)
+                elif due_ns is not None and due_ns <= now_ns:
+                    self._run_next()
+                else:
+                    break
         finally:
             self._advancing = False
 
@@ -190,6 +195,18 @@ class Simulator:
         news = list(self._core.state.news)
         self._core.state.news.clear()
         return news
+
+    # -- money -------------------------------------------------------------------------------------------------------
+
+    def wallets(self) -> dict[str, Decimal]:
+        """Every account's wallet, by its id."""
+        return {account.id: decimal_of(account.wallet) for account in self._core.state.accounts.values()}
+
+    def house(self) -> dict[str, Decimal]:
+        """The other side of every wallet movement so far, by income type: what the public won of our orders, the fees
+        and the funding that were paid, and what the insurance fund holds. With the wallets it sums up to what there was
+        at the start."""
+        return {reason: decimal_of(amount) for reason, amount in self._core.state.house.items()}
 
     # -- private stream ----------------------------------------------------------------------------------------------
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from decimal import Decimal
 from typing import Any
 
 import cattrs
 
 from aegis.core.errors import ConfigError
-from aegis.exchange.account import Position
+from aegis.exchange.account import Account, Position, SymbolSetting
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.core import Core
 from aegis.exchange.listing import Listing
@@ -31,12 +30,15 @@ def save(core: Core) -> dict[str, Any]:
         "symbols": [listing.symbol for listing in state.listings],
         "accounts": {
             account.id: {
-                "wallet": str(account.wallet),
+                "wallet": account.wallet,
+                "hedge": account.hedge,
                 "updated_ms": account.updated_ms,
+                "settings": [[symbol, row.leverage, row.isolated] for symbol, row in account.settings.items()],
                 "positions": convert.unstructure(list(account.positions.values())),
             }
             for account in state.accounts.values()
         },
+        "house": dict(state.house),
         "orders": convert.unstructure(state.orders.all()),
         "resting": [order.order_id for i in range(len(state.listings)) for order in state.orders.resting(i)],
         "issued": {str(symbol): count for symbol, count in state.orders.issued.items()},
@@ -72,11 +74,8 @@ def load(core: Core, saved: dict[str, Any]) -> None:
         )
     convert = _converter(core)
     for account_id, row in saved["accounts"].items():
-        account = state.accounts[account_id]
-        account.wallet = Decimal(row["wallet"])
-        account.updated_ms = row["updated_ms"]
-        positions = convert.structure(row["positions"], list[Position])
-        account.positions = {position.listing.index: position for position in positions}
+        _load_account(state.accounts[account_id], row, convert)
+    state.house.update(saved["house"])
     resting = set(saved["resting"])
     by_id = {order.order_id: order for order in convert.structure(saved["orders"], list[Order])}
     for order in by_id.values():
@@ -84,7 +83,7 @@ def load(core: Core, saved: dict[str, Any]) -> None:
         if order.order_id not in resting:
             state.orders.settle(order)
     for order_id in saved["resting"]:
-        state.orders.rest(by_id[order_id])
+        core.matching.restore(by_id[order_id])
     state.orders.issued.update({int(symbol): count for symbol, count in saved["issued"].items()})
     core.conditional.restore(convert.structure(saved["algo_orders"], list[AlgoOrder]))
     state.fills = deque(convert.structure(saved["fills"], list[Fill]), state.fills.maxlen)
@@ -100,6 +99,17 @@ def load(core: Core, saved: dict[str, Any]) -> None:
     core.contracts.restore(saved["scenario_steps"])
     core.upkeep.resume()
     state.dirty.update(range(len(state.listings)))
+
+
+def _load_account(account: Account, row: dict[str, Any], convert: cattrs.Converter) -> None:
+    account.wallet, account.hedge, account.updated_ms = row["wallet"], row["hedge"], row["updated_ms"]
+    account.settings = {symbol: SymbolSetting(leverage, isolated) for symbol, leverage, isolated in row["settings"]}
+    for position in convert.structure(row["positions"], list[Position]):
+        position.setting = account.setting(position.listing)
+        position.bids = position.asks = 0  # the open orders are put into the book anew
+        account.positions[position.listing.index, position.side] = position
+        account.isolated += position.isolated_wallet
+        account.changed[position] = None
 
 
 def _due_out(due: UserPush | TriggerDue | str) -> list[Any]:
@@ -123,11 +133,9 @@ def _due_in(kind: str, values: list[Any]) -> Due:
 
 
 def _converter(core: Core) -> cattrs.Converter:
-    """attrs classes to JSON values and back; a listing is its index, a Decimal its text."""
+    """attrs classes to JSON values and back; a listing is its index."""
     convert = cattrs.Converter()
     listings = core.state.listings
     convert.register_unstructure_hook(Listing, lambda listing: listing.index)
     convert.register_structure_hook(Listing, lambda index, _: listings[index])
-    convert.register_unstructure_hook(Decimal, str)
-    convert.register_structure_hook(Decimal, lambda text, _: Decimal(text))
     return convert

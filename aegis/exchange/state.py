@@ -12,11 +12,13 @@ import attrs
 import msgspec
 
 from aegis.core.values import Side
-from aegis.exchange.account import Account, Fees
+from aegis.exchange.account import Account, Fees, PositionSide
 from aegis.exchange.books import Books
 from aegis.exchange.latency import LatencyStream
 from aegis.exchange.ledger import Ledger
-from aegis.exchange.listing import E8, Listing
+from aegis.exchange.listing import Listing
+from aegis.exchange.margin import Margins
+from aegis.exchange.money import decimal_of, money
 from aegis.exchange.news import News
 from aegis.exchange.orders import OrderStore
 from aegis.exchange.security import AccountSetup
@@ -42,8 +44,9 @@ class Fill:
     ticks: int
     steps: int
     maker: bool
-    commission: Decimal
-    realized: Decimal
+    commission: int
+    realized: int
+    position_side: PositionSide = "BOTH"
 
     @property
     def price(self) -> Decimal:
@@ -61,7 +64,7 @@ class Income:
     account: str
     symbol: str
     type: str
-    amount: Decimal
+    amount: int
     ms: int
     id: int
     trade_id: str
@@ -124,11 +127,17 @@ class State:
         fees: Fees,
         ledger: Ledger,
         draws: LatencyStream,
+        insurance: int,
     ) -> None:
         self.books = books
         self.listings = tuple(listings)
         self.by_symbol = {listing.symbol: listing for listing in listings}
         self.accounts = {setup.id: Account(setup) for setup in accounts}
+        self.margins = {id: Margins(account, books) for id, account in self.accounts.items()}
+        self.house = {"REALIZED_PNL": 0, "COMMISSION": 0, "FUNDING_FEE": 0, "INSURANCE_CLEAR": insurance}
+        """The other side of every wallet movement, by its reason: the public that our orders trade with, the fees that
+        the exchange earned, the public's funding, the insurance fund. With all wallets it sums up to what there was at
+        the start."""
         self.fees = fees
         self.ledger = ledger
         self.draws = draws
@@ -158,9 +167,13 @@ class State:
     def now_ms(self) -> int:
         return self.books.now_ns // 1_000_000
 
+    def mark_e8(self, listing: Listing) -> int:
+        """Mark price in 1e-8."""
+        return int(self.books.mark_e8[listing.index])
+
     def mark(self, listing: Listing) -> Decimal:
         """Mark price."""
-        return Decimal(int(self.books.mark_e8[listing.index])) / E8
+        return decimal_of(self.mark_e8(listing))
 
     def last(self, listing: Listing) -> Decimal:
         """Last traded price."""
@@ -173,10 +186,21 @@ class State:
 
     # -- money -------------------------------------------------------------------------------------------------------
 
-    def book_income(self, account: Account, symbol: str, reason: str, amount: Decimal, trade_id: int = 0) -> None:
-        """Record a movement in ledger and income, `account.wallet` being what it is after it."""
-        fields = {"account": account.id, "symbol": symbol, "reason": reason, "amount": f"{amount:f}"}
-        self.ledger.write(self.now_ns, "balance", {**fields, "wallet": f"{account.wallet:f}"})
+    def pay(self, account: Account, symbol: str, reason: str, amount: int, trade_id: int = 0) -> None:
+        """Move money (1e-8) into a wallet, out of it when negative: the only way in which a wallet changes."""
+        account.wallet += amount
+        self.house[reason] -= amount
+        self.ledger.write(
+            self.now_ns,
+            "balance",
+            {
+                "account": account.id,
+                "symbol": symbol,
+                "reason": reason,
+                "amount": money(amount),
+                "wallet": money(account.wallet),
+            },
+        )
         self.incomes.append(
             Income(
                 account=account.id,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from aegis.core.values import OrderType
-from aegis.exchange.account import ZERO, Account, Position, plain
+from aegis.exchange.account import Account, Position
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
+from aegis.exchange.listing import Listing
+from aegis.exchange.money import plain
 from aegis.exchange.orders import Order
 from aegis.exchange.state import Fill
 
@@ -19,11 +20,13 @@ __all__ = [
     "ListenKeys",
     "account_update",
     "algo_update",
+    "average",
     "callback_text",
     "leverage_update",
     "listen_key_expired",
     "order_trade_update",
-    "round_average",
+    "price",
+    "quantity",
     "trade_lite",
 ]
 
@@ -37,14 +40,14 @@ def order_trade_update(
     execution: str,
     *,
     fill: Fill | None = None,
-    notional: tuple[Decimal, Decimal] = (ZERO, ZERO),
+    notional: tuple[str, str] = ("0", "0"),
     expiry_reason: int = 0,
 ) -> Event:
     """ORDER_TRADE_UPDATE.
 
     Args:
         execution: `x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT.
-        notional: bid and ask notional of the account's open orders of the symbol.
+        notional: bid and ask notional of the open orders that may add to the position.
         expiry_reason: `er`.
     """
     detail: Event = {
@@ -53,27 +56,27 @@ def order_trade_update(
         "S": order.side.value,
         "o": order.type.value,
         "f": order.tif.value,
-        "q": plain(order.listing.quantity(order.steps)),
-        "p": plain(order.price),
-        "ap": plain(round_average(order)),
-        "sp": plain(order.listing.price(order.trigger_ticks)),
+        "q": quantity(order.listing, order.steps),
+        "p": price(order.listing, order.ticks),
+        "ap": average(order),
+        "sp": price(order.listing, order.trigger_ticks),
         "x": execution,
         "X": order.status.value,
         "i": order.order_id,
-        "l": plain(fill.quantity) if fill else "0",
-        "z": plain(order.listing.quantity(order.filled)),
-        "L": plain(fill.price) if fill else "0",
+        "l": quantity(fill.listing, fill.steps) if fill else "0",
+        "z": quantity(order.listing, order.filled),
+        "L": price(fill.listing, fill.ticks) if fill else "0",
         "n": plain(fill.commission) if fill else "0",
         "N": "USDT",
         "T": now_ms,
         "t": fill.trade_id if fill else 0,
-        "b": plain(notional[0]),
-        "a": plain(notional[1]),
+        "b": notional[0],
+        "a": notional[1],
         "m": fill.maker if fill else False,
         "R": order.reduce_only,
         "wt": order.working_type,
         "ot": order.original_type,
-        "ps": "BOTH",
+        "ps": order.position_side,
         "cp": order.close_position,
         "rp": plain(fill.realized) if fill else "0",
         "pP": order.price_protect,
@@ -89,9 +92,19 @@ def order_trade_update(
     return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": detail}
 
 
-def round_average(order: Order) -> Decimal:
-    """Average fill price with at most four digits more than the symbol's prices."""
-    return round(order.average_price, order.listing.price_decimals + 4) if order.filled else ZERO
+def price(listing: Listing, ticks: int) -> str:
+    """Shortest text of a price."""
+    return plain(ticks * listing.tick_units, listing.price_decimals)
+
+
+def quantity(listing: Listing, steps: int) -> str:
+    """Shortest text of a quantity."""
+    return plain(steps * listing.step_units, listing.qty_decimals)
+
+
+def average(order: Order) -> str:
+    """Shortest text of an order's average fill price."""
+    return plain(order.average_price, order.average_price_digits)
 
 
 def trade_lite(order: Order, fill: Fill, now_ms: int) -> Event:
@@ -101,13 +114,13 @@ def trade_lite(order: Order, fill: Fill, now_ms: int) -> Event:
         "E": now_ms,
         "T": now_ms,
         "s": order.listing.symbol,
-        "q": plain(order.listing.quantity(order.steps)),
-        "p": plain(order.price) if order.type is OrderType.LIMIT else "0",
+        "q": quantity(order.listing, order.steps),
+        "p": price(order.listing, order.ticks) if order.type is OrderType.LIMIT else "0",
         "m": fill.maker,
         "c": order.client_id,
         "S": order.side.value,
-        "L": plain(fill.price),
-        "l": plain(fill.quantity),
+        "L": price(fill.listing, fill.ticks),
+        "l": quantity(fill.listing, fill.steps),
         "t": fill.trade_id,
         "i": order.order_id,
     }
@@ -117,15 +130,15 @@ def account_update(
     account: Account,
     now_ms: int,
     reason: str,
-    positions: Sequence[tuple[Position, Decimal]] = (),
+    positions: Sequence[tuple[Position, int]] = (),
     *,
-    change: Decimal = ZERO,
+    change: int = 0,
     symbol: str | None = None,
 ) -> Event:
     """ACCOUNT_UPDATE.
 
     Args:
-        positions: changed positions, each with its mark price.
+        positions: changed positions, each with its mark price in 1e-8.
         change: `bc`: balance change other than PnL and commission.
         symbol: `S` of a FUNDING_FEE.
     """
@@ -136,30 +149,30 @@ def account_update(
     return {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": detail}
 
 
-def _position(position: Position, mark: Decimal) -> Event:
+def _position(position: Position, mark_e8: int) -> Event:
     return {
         "s": position.listing.symbol,
-        "pa": plain(position.amount),
-        "ep": plain(position.entry),
+        "pa": quantity(position.listing, position.steps),
+        "ep": plain(position.entry_e16, 16),
         "cr": plain(position.realized),
-        "up": plain(position.unrealized(mark)),
-        "mt": "isolated" if position.isolated else "cross",
+        "up": plain(position.unrealized(mark_e8)),
+        "mt": "isolated" if position.setting.isolated else "cross",
         "iw": plain(position.isolated_wallet),
-        "ps": "BOTH",
+        "ps": position.side,
         "ma": "USDT",
-        "bep": plain(position.entry),
+        "bep": plain(position.entry_e16, 16),
     }
 
 
-def leverage_update(position: Position, now_ms: int) -> Event:
+def leverage_update(listing: Listing, leverage: int, now_ms: int) -> Event:
     """ACCOUNT_CONFIG_UPDATE of a symbol's leverage."""
-    detail = {"s": position.listing.symbol, "l": position.leverage}
+    detail = {"s": listing.symbol, "l": leverage}
     return {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, "ac": detail}
 
 
 def callback_text(algo: AlgoOrder) -> str:
     """The callback rate of a trailing stop, in percent."""
-    return plain(Decimal(algo.callback) / 100)
+    return plain(algo.callback, 2)
 
 
 def algo_update(algo: AlgoOrder, now_ms: int) -> Event:
@@ -171,13 +184,13 @@ def algo_update(algo: AlgoOrder, now_ms: int) -> Event:
         "o": algo.type.value,
         "s": algo.listing.symbol,
         "S": algo.side.value,
-        "ps": "BOTH",
+        "ps": algo.position_side,
         "f": algo.tif,
-        "q": plain(algo.listing.quantity(algo.steps)),
+        "q": quantity(algo.listing, algo.steps),
         "X": algo.status.value,
         "ai": "" if algo.child_id is None else str(algo.child_id),
-        "tp": plain(algo.listing.price(algo.trigger_ticks)),
-        "p": plain(algo.listing.price(algo.ticks)),
+        "tp": price(algo.listing, algo.trigger_ticks),
+        "p": price(algo.listing, algo.ticks),
         "V": algo.stp,
         "wt": algo.working_type.value,
         "pm": algo.price_match,
@@ -188,12 +201,12 @@ def algo_update(algo: AlgoOrder, now_ms: int) -> Event:
         "gtd": algo.good_till_ms,
     }
     if algo.trailing:
-        detail |= {"AP": plain(algo.listing.price(algo.activate_ticks)), "cr": callback_text(algo)}
+        detail |= {"AP": price(algo.listing, algo.activate_ticks), "cr": callback_text(algo)}
         detail["ia"] = algo.extreme is not None
     if algo.child_id is not None:
         detail |= {
-            "ap": plain(algo.average),
-            "aq": plain(algo.listing.quantity(algo.filled)),
+            "ap": algo.average,
+            "aq": quantity(algo.listing, algo.filled),
             "act": algo.child_type.value,
         }
     if algo.reason:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.exchange.account import plain
 from aegis.exchange.conditional_order import AlgoOrder
+from aegis.exchange.money import plain
 from aegis.exchange.orders import Amendment, Order
 from aegis.exchange.state import Fill
-from aegis.exchange.userstream import callback_text, round_average
+from aegis.exchange.userstream import average, callback_text, price, quantity
 
 __all__ = [
     "algo_placed",
@@ -38,7 +38,7 @@ def _order(order: Order) -> View:
         "reduceOnly": order.reduce_only,
         "closePosition": order.close_position,
         "side": order.side.value,
-        "positionSide": "BOTH",
+        "positionSide": order.position_side,
         "stopPrice": listing.price_text(order.trigger_ticks),
         "workingType": order.working_type,
         "priceProtect": order.price_protect,
@@ -83,7 +83,7 @@ def amendment_read(order: Order, amendment: Amendment, count: int) -> View:
 
 def order_read(order: Order) -> View:
     """An order as reads give it."""
-    extra = {"avgPrice": plain(round_average(order)), "cumQuote": plain(order.quote), "time": order.created_ms}
+    extra = {"avgPrice": average(order), "cumQuote": plain(order.quote_e16, 16), "time": order.created_ms}
     return _order(order) | extra
 
 
@@ -98,8 +98,8 @@ def algo_read(algo: AlgoOrder) -> View:
     child = "" if algo.child_id is None else str(algo.child_id)
     return _algo(algo) | {
         "actualOrderId": child,
-        "actualPrice": plain(algo.average),
-        "actualQty": plain(algo.listing.quantity(algo.filled)),
+        "actualPrice": algo.average,
+        "actualQty": quantity(algo.listing, algo.filled),
         "actualType": algo.child_type.value if child else "",
         "tpOrderType": "",
     }
@@ -113,12 +113,12 @@ def _algo(algo: AlgoOrder) -> View:
         "orderType": algo.type.value,
         "symbol": algo.listing.symbol,
         "side": algo.side.value,
-        "positionSide": "BOTH",
+        "positionSide": algo.position_side,
         "timeInForce": algo.tif,
-        "quantity": plain(algo.listing.quantity(algo.steps)),
+        "quantity": quantity(algo.listing, algo.steps),
         "algoStatus": algo.status.value,
         "triggerPrice": algo.listing.price_text(algo.trigger_ticks),
-        "price": plain(algo.listing.price(algo.ticks)),
+        "price": price(algo.listing, algo.ticks),
         "icebergQuantity": None,
         "selfTradePreventionMode": algo.stp,
         "workingType": algo.working_type.value,
@@ -144,14 +144,14 @@ def user_trade(fill: Fill) -> View:
         "side": fill.side.value,
         "price": listing.price_text(fill.ticks),
         "qty": listing.quantity_text(fill.steps),
-        "quoteQty": plain(fill.price * fill.quantity),
-        "baseQty": plain(fill.quantity),
+        "quoteQty": plain(fill.ticks * fill.steps * listing.unit_e16, 16),
+        "baseQty": quantity(listing, fill.steps),
         "realizedPnl": plain(fill.realized),
         "marginAsset": "USDT",
         "commission": plain(fill.commission),
         "commissionAsset": "USDT",
         "time": fill.ms,
-        "positionSide": "BOTH",
+        "positionSide": fill.position_side,
         "buyer": fill.side.value == "BUY",
         "maker": fill.maker,
     }

@@ -138,7 +138,7 @@ def analyse_all(state: State, rows: Records, watermark_ms: int) -> tuple[Records
         ValueError: the watermark is absurd.
     """
     least_bars, least_events = out_room(state)
-    bars_out, events_out = np.zeros(max(1024, least_bars), BAR), np.empty(max(4096, least_events), EVENT)
+    bars_out, events_out = np.empty(max(1024, least_bars), BAR), np.empty(max(4096, least_events), EVENT)
     bars, events = [], []
     n_rows, status = len(rows), OUT_FULL
     while status == OUT_FULL:

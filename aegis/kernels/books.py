@@ -80,7 +80,7 @@ Int64 = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 
 
-@kernel()
+@kernel(bare=True)
 def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
     """Steps at `price` that were taken and have not come back."""
     total = 0
@@ -92,7 +92,7 @@ def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) ->
     return total
 
 
-@kernel(example=lambda: (np.zeros((1, len(STATE)), np.int64), np.zeros((1, 2, DEPTH_SLOTS, 3), np.int64), 0, 0, 1, 0))
+@kernel(example=lambda: (_step_example()[3], _step_example()[5], 0, 0, 1, 0), bare=True)
 def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
     """Steps displayed at a price; 0 inside the spread. Behind the touch they depend on price and distance alone."""
     if side == 0:
@@ -113,7 +113,7 @@ def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_
     return int(max(0, size))
 
 
-@kernel()
+@kernel(bare=True)
 def _forget(state: Int64, taken: Int64, symbol: int, now_ms: int) -> None:
     """Drop takings that have come back in full."""
     live = 0
@@ -127,7 +127,7 @@ def _forget(state: Int64, taken: Int64, symbol: int, now_ms: int) -> None:
     state[symbol, TAKINGS] = live
 
 
-@kernel()
+@kernel(bare=True)
 def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int) -> bool:
     """Recompute what is displayed; True when the touch or its sizes changed.
 
@@ -163,7 +163,7 @@ def _deepen_example() -> tuple[Any, ...]:
     return 0, 1, state, levels, taken
 
 
-@kernel(example=_deepen_example)
+@kernel(example=_deepen_example, bare=True)
 def deepen(first: int, last: int, state: Int64, levels: Int64, taken: Int64) -> None:
     """Bring what is displayed behind the touch up to date for the symbols `first` to `last - 1`."""
     for symbol in range(first, last):
@@ -175,7 +175,7 @@ def deepen(first: int, last: int, state: Int64, levels: Int64, taken: Int64) -> 
                 levels[symbol, side, k] = size_at(state, taken, symbol, side, touch + away * k, 0)
 
 
-@kernel()
+@kernel(bare=True)
 def _publish_quote(
     state: Int64, levels: Int64, symbol: int, time_ns: int, public: Records, count: int, mute: bool
 ) -> int:
@@ -194,7 +194,7 @@ def _publish_quote(
     return count + 1
 
 
-@kernel()
+@kernel(bare=True)
 def _publish_trade(
     state: Int64, symbol: int, time_ns: int, side: int, price: int, qty: int, order: int, public: Records, count: int,
     mute: bool,
@@ -220,7 +220,7 @@ def _publish_trade(
     return count + 1
 
 
-@kernel()
+@kernel(bare=True)
 def _publish_mark(
     state: Int64, symbol: int, time_ns: int, mark_e8: int, index_e8: int, public: Records, count: int
 ) -> int:
@@ -257,7 +257,7 @@ def _step_example() -> tuple[Any, ...]:
             np.zeros(1, PUBLIC), 0, False)  # fmt: skip
 
 
-@kernel()
+@kernel(bare=True)
 def _apply(
     event: np.void, state: Int64, levels: Int64, taken: Int64, public: Records, count: int, mute: bool
 ) -> tuple[int, bool]:
@@ -299,7 +299,7 @@ def _apply(
     return count, touched
 
 
-@kernel(example=_step_example)
+@kernel(example=_step_example, bare=True)
 def step(
     events: Records, cursor: int, until_ns: int, state: Int64, levels: Int64, taken: Int64, public: Records, count: int,
     mute: bool,
@@ -326,7 +326,7 @@ def _first_touch_example() -> tuple[Any, ...]:
     return events, cursor, until_ns, np.zeros(1, np.bool_), state, levels, taken, np.zeros(1, EVENT), public
 
 
-@kernel(example=_first_touch_example)
+@kernel(example=_first_touch_example, bare=True)
 def first_touch(
     events: Records, cursor: int, until_ns: int, watched: npt.NDArray[np.bool_], state: Int64, levels: Int64,
     taken: Int64, event: Records, public: Records,
@@ -348,7 +348,7 @@ def first_touch(
     return -1
 
 
-@kernel()
+@kernel(bare=True)
 def _remember(state: Int64, taken: Int64, symbol: int, side: int, price: int, steps: int, now_ms: int) -> None:
     """Add a taking: to the same price's slot, else to an empty one, else in place of the smallest."""
     best = 0
@@ -370,7 +370,7 @@ def _take_example() -> tuple[Any, ...]:
     return (0, 1, 0, 0, 0, 1, state, levels, taken, public, 0)
 
 
-@kernel(example=_take_example)
+@kernel(example=_take_example, bare=True)
 def take(
     symbol: int, side: int, qty: int, limit: int, time_ns: int, order: int,
     state: Int64, levels: Int64, taken: Int64, public: Records, count: int,

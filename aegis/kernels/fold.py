@@ -22,7 +22,8 @@ from aegis.kernels.market import (
     take_batch,
 )
 from aegis.kernels.market import ROWS_FULL as TICK_ROWS_FULL
-from aegis.kernels.payload import NOT_READ, apply_payload
+from aegis.kernels.payload import NOT_READ
+from aegis.kernels.quick import apply_text
 from aegis.kernels.state import Records, State
 
 __all__ = ["BARS", "FRAMES", "LOTS", "NOT_TICKS", "ROWS", "TOTALS", "fold_lines"]
@@ -87,10 +88,10 @@ def fold_lines(
         if line["recv_ns"] >= boundary_ns:
             _close(table, batch, state, bars, events, lateness_ms, totals)
             boundary_ns = (line["recv_ns"] // interval_ns + 1) * interval_ns
-        answer = apply_payload(table, data, line["start"], line["end"], line["recv_ns"])
+        answer = apply_text(table, data, line["start"], line["end"], line["recv_ns"])
         if answer == TICK_ROWS_FULL:
             _close(table, batch, state, bars, events, lateness_ms, totals)
-            answer = apply_payload(table, data, line["start"], line["end"], line["recv_ns"])
+            answer = apply_text(table, data, line["start"], line["end"], line["recv_ns"])
         totals[FRAMES] += 1
         if answer == NOT_READ:
             totals[NOT_TICKS] += 1

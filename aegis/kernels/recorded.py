@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.books import EVENT, MARK, QUOTE, TRADE
 from aegis.kernels.compile import kernel
 from aegis.kernels.depth import judge_depth
 from aegis.kernels.fields import (
@@ -39,38 +36,36 @@ from aegis.kernels.lines import (
     TRADE_LINE,
     UNREAD_LINE,
 )
-from aegis.kernels.market import Table, example_table, find_symbol
-from aegis.kernels.number import lots
+from aegis.kernels.market import AGG_TRADE, Table, find_hashed, find_symbol
+from aegis.kernels.number import decimal, lots
+from aegis.kernels.quick import MISSED, read_quote, read_trade
+from aegis.kernels.recorded_events import (
+    IGNORED,
+    LARGEST_LOTS,
+    NEXT_MARK_NS,
+    NOW_NS,
+    OFFSET_NS,
+    OTHER,
+    PRICE_DECIMALS,
+    QTY_DECIMALS,
+    STEP_UNITS,
+    TICK_UNITS,
+    TRADES_LINE,
+    Reader,
+    add_mark,
+    add_quote,
+    add_trade,
+    example_events,
+    example_reader,
+    units,
+)
 
-__all__ = [
-    "ALL", "COUNTS", "LINE_LEFT", "MARKED", "MARKS_DUE", "MID_E8", "NEXT_MARK_NS", "NOW_NS", "OFFSET_NS", "ORDER",
-    "ORDER_MAKER", "ORDER_MS", "SCALARS", "SMOOTHED_E8", "STATE", "TERMS", "TRADES_LINE", "UPDATE", "Reader",
-    "read_lines",
-]  # fmt: skip
+__all__ = ["ALL", "LINE_LEFT", "MARKS_DUE", "read_lines"]
 
 # Statuses of `read_lines`.
 ALL = 0
 LINE_LEFT = 1  # the line at `next` is for Python to read
 MARKS_DUE = 2  # before the line at `next` come marks of the whole seconds that have passed
-
-# Columns of `Reader.state`, one row a symbol.
-UPDATE, ORDER, ORDER_MS, ORDER_MAKER, SMOOTHED_E8, MID_E8, MARKED = range(7)
-STATE = 7
-# Columns of `Reader.terms`.
-_PRICE_DECIMALS, _TICK_UNITS, _QTY_DECIMALS, _STEP_UNITS, _TICK_E8 = range(5)
-TERMS = 5
-# Indexes of `Reader.scalars`.
-NOW_NS, OFFSET_NS, NEXT_MARK_NS, TRADES_LINE = range(4)
-SCALARS = 4
-#: What became of lines, in this order in `Reader.counts`.
-COUNTS = ("bookTicker", "trade", "aggTrade", "markPriceUpdate", "ignored", "old", "other")
-_QUOTES, _TRADES, _AGG_TRADES, _MARKS, _IGNORED, _OLD, _OTHER = range(7)
-
-_LARGEST = 2**53
-_LARGEST_TICKS = 2**31
-#: Sums of such quantities do not overflow within a chunk.
-_LARGEST_LOTS = 2**40
-_LARGEST_E8 = 2**61
 
 _HEAD = np.frombuffer(b'{"stream":', np.uint8).copy()
 _DATA = np.frombuffer(b',"data":', np.uint8).copy()
@@ -85,16 +80,6 @@ _MARKET = np.frombuffer(b"MARKET", np.uint8).copy()
 _E, _S, _X, _Q = cell("e"), cell("s"), cell("X"), cell("q")
 _U, _B, _BQ, _A, _AQ = cell("u"), cell("b"), cell("B"), cell("a"), cell("A")
 _P, _I, _T, _M = cell("p"), cell("i"), cell("T"), cell("m")
-
-
-class Reader(NamedTuple):
-    """What reading carries from line to line. Python reads the lines that are left to it into the same arrays."""
-
-    table: Table  # names, and cells for scratch; it holds no market
-    terms: npt.NDArray[np.int64]  # [n, TERMS]
-    state: npt.NDArray[np.int64]  # [n, STATE]
-    scalars: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
 
 
 @kernel(bare=True)
@@ -125,115 +110,61 @@ def _payload(table: Table, data: Bytes, start: int, end: int) -> tuple[int, bool
 
 @kernel(bare=True, inline=True)
 def _scaled(reader: Reader, index: int, decimals: int, unit: int) -> int:
-    """A decimal in the cells as a whole number of units, or -1 where it is none or absurd."""
+    """`_units` of a decimal in the cells, -1 also where it is none."""
     cells = reader.table.cells
     if cells[KIND, index] != DECIMAL:
         return -1
-    value = lots(cells[MANTISSA, index], cells[DECIMALS, index], decimals)
-    if value < 0 or value >= _LARGEST or value % unit != 0:
-        return -1
-    return value // unit
+    return units(cells[MANTISSA, index], cells[DECIMALS, index], decimals, unit)
 
 
 @kernel(bare=True, inline=True)
-def _put(event: np.void, time_ns: int, symbol: int, kind: int) -> None:
-    event["time_ns"] = time_ns
-    event["symbol"] = symbol
-    event["kind"] = kind
-    event["side"] = 0
-    event["bid"] = event["ask"] = event["bid_qty"] = event["ask_qty"] = 0
-    event["price"] = event["qty"] = event["order"] = event["mark_e8"] = event["index_e8"] = 0
+def _quote_cells(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
+    cells, terms = reader.table.cells, reader.terms[symbol]
+    if cells[KIND, _U] != INTEGER:
+        return -1
+    return add_quote(
+        reader, symbol, cells[MANTISSA, _U],
+        _scaled(reader, _B, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+        _scaled(reader, _A, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+        _scaled(reader, _BQ, terms[QTY_DECIMALS], terms[STEP_UNITS]),
+        _scaled(reader, _AQ, terms[QTY_DECIMALS], terms[STEP_UNITS]), events, count,
+    )  # fmt: skip
 
 
 @kernel(bare=True)
-def _quote(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
-    """The number of events after a quote in the cells, or -1 where Python must judge it."""
-    cells, terms, state = reader.table.cells, reader.terms[symbol], reader.state[symbol]
-    bid = _scaled(reader, _B, terms[_PRICE_DECIMALS], terms[_TICK_UNITS])
-    ask = _scaled(reader, _A, terms[_PRICE_DECIMALS], terms[_TICK_UNITS])
-    bid_qty = _scaled(reader, _BQ, terms[_QTY_DECIMALS], terms[_STEP_UNITS])
-    ask_qty = _scaled(reader, _AQ, terms[_QTY_DECIMALS], terms[_STEP_UNITS])
-    if not (0 < bid < ask < _LARGEST_TICKS and bid_qty > 0 and ask_qty > 0 and cells[KIND, _U] == INTEGER):
-        return -1
-    if bid + ask > _LARGEST_E8 // terms[_TICK_E8]:
-        return -1
-    if cells[MANTISSA, _U] <= state[UPDATE]:
-        reader.counts[_OLD] += 1
-        return count
-    reader.counts[_QUOTES] += 1
-    state[UPDATE] = cells[MANTISSA, _U]
-    now_ns = reader.scalars[NOW_NS]
-    event = events[count]
-    _put(event, now_ns, symbol, QUOTE)
-    event["bid"] = bid
-    event["ask"] = ask
-    event["bid_qty"] = bid_qty
-    event["ask_qty"] = ask_qty
-    count += 1
-    mid_e8 = (bid + ask) * terms[_TICK_E8] // 2
-    state[MID_E8] = mid_e8
-    if state[SMOOTHED_E8] == 0:
-        state[SMOOTHED_E8] = mid_e8
-        if state[MARKED] == 0:
-            _put(events[count], now_ns, symbol, MARK)
-            events[count]["mark_e8"] = mid_e8
-            events[count]["index_e8"] = mid_e8
-            count += 1
-    return count
-
-
-@kernel(bare=True)
-def _trade(
+def _trade_cells(
     reader: Reader, data: Bytes, symbol: int, line: np.void, kind: int, events: npt.NDArray[np.void], count: int
 ) -> int:
     """The number of events after a trade in the cells, or -1; what the market traded goes to the line."""
-    cells, terms, state = reader.table.cells, reader.terms[symbol], reader.state[symbol]
+    cells, terms = reader.table.cells, reader.terms[symbol]
     if cells[KIND, _X] != 0 and cells[KIND, _X] != TEXT:
         return -1
     market = cells[KIND, _X] == 0 or text_equals(data, cells[START, _X], cells[END, _X], _MARKET)
     if market:
         if cells[KIND, _Q] != DECIMAL:
             return -1
-        traded = lots(cells[MANTISSA, _Q], cells[DECIMALS, _Q], terms[_QTY_DECIMALS])
-        if not 0 <= traded < _LARGEST_LOTS:
+        traded = lots(cells[MANTISSA, _Q], cells[DECIMALS, _Q], terms[QTY_DECIMALS])
+        if not 0 <= traded < LARGEST_LOTS:
             return -1
         line["lots"] = traded
     elif cells[KIND, _Q] != DECIMAL and cells[KIND, _Q] != TEXT and cells[KIND, _Q] != 0:
         return -1
     if kind != reader.scalars[TRADES_LINE] or not market:
-        reader.counts[_OTHER] += 1
+        reader.counts[OTHER] += 1
         return count
-    price = _scaled(reader, _P, terms[_PRICE_DECIMALS], terms[_TICK_UNITS])
-    qty = _scaled(reader, _Q, terms[_QTY_DECIMALS], terms[_STEP_UNITS])
     maker = cells[KIND, _M]
-    if not (0 < price < _LARGEST_TICKS and qty > 0 and cells[KIND, _T] == INTEGER and (maker in (TRUE, FALSE))):
+    if cells[KIND, _T] != INTEGER or (maker not in (TRUE, FALSE)):
         return -1
-    stamp = cells[MANTISSA, _T]
-    if stamp != state[ORDER_MS] or (maker == TRUE) != (state[ORDER_MAKER] == 1):
-        state[ORDER] += 1
-        state[ORDER_MS] = stamp
-        state[ORDER_MAKER] = maker == TRUE
-    event = events[count]
-    _put(event, reader.scalars[NOW_NS], symbol, TRADE)
-    event["side"] = -1 if maker == TRUE else 1
-    event["price"] = price
-    event["qty"] = qty
-    event["order"] = state[ORDER]
-    reader.counts[_TRADES if kind == TRADE_LINE else _AGG_TRADES] += 1
-    return count + 1
+    return add_trade(
+        reader, symbol, kind, cells[MANTISSA, _T], maker == TRUE,
+        _scaled(reader, _P, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+        _scaled(reader, _Q, terms[QTY_DECIMALS], terms[STEP_UNITS]), events, count,
+    )  # fmt: skip
 
 
 @kernel(bare=True)
-def _mark(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
-    mark, index = _scaled(reader, _P, 8, 1), _scaled(reader, _I, 8, 1)
-    if mark <= 0 or index <= 0:
-        return -1
-    reader.state[symbol, MARKED] = 1
-    _put(events[count], reader.scalars[NOW_NS], symbol, MARK)
-    events[count]["mark_e8"] = mark
-    events[count]["index_e8"] = index
-    reader.counts[_MARKS] += 1
-    return count + 1
+def _mark_cells(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
+    return add_mark(reader, symbol, _scaled(reader, _P, 8, 1), _scaled(reader, _I, 8, 1), events, count)
 
 
 @kernel(bare=True)
@@ -247,16 +178,85 @@ def _kind(data: Bytes, start: int, end: int) -> int:
     return MARK_LINE if text_equals(data, start, end, _MARK_EVENT) else UNREAD_LINE
 
 
+@kernel(bare=True, inline=True)
+def _read_quick_quote(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
+    """The number of events after a quote of a known form, -1 where it is left to Python, or MISSED."""
+    quote = read_quote(data, line["start"], line["end"])
+    if quote.end != line["end"]:
+        return MISSED
+    symbol = find_hashed(reader.table, quote.hashed, data, quote.name, quote.close)
+    if symbol < 0:
+        return -1
+    terms = reader.terms[symbol]
+    after = add_quote(
+        reader, symbol, quote.update_id,
+        units(quote.bid, quote.bid_decimals, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+        units(quote.ask, quote.ask_decimals, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+        units(quote.bid_qty, quote.bid_qty_decimals, terms[QTY_DECIMALS], terms[STEP_UNITS]),
+        units(quote.ask_qty, quote.ask_qty_decimals, terms[QTY_DECIMALS], terms[STEP_UNITS]), events, count,
+    )  # fmt: skip
+    if after >= 0:
+        _tick(line, symbol, BOOK_TICKER_LINE, quote.update_id)
+        line["event_ms"] = quote.event_ms
+        line["time_ms"] = quote.match_ms
+        line["price"] = decimal(quote.bid, quote.bid_decimals)
+        line["bid_qty"] = decimal(quote.bid_qty, quote.bid_qty_decimals)
+        line["ask"] = decimal(quote.ask, quote.ask_decimals)
+        line["ask_qty"] = decimal(quote.ask_qty, quote.ask_qty_decimals)
+    return after
+
+
+@kernel(bare=True, inline=True)
+def _tick(line: np.void, symbol: int, kind: int, identity: int) -> None:
+    line["kind"] = kind
+    line["symbol"] = symbol
+    line["tick"] = 1
+    line["id"] = identity
+
+
 @kernel(bare=True)
-def _read_line(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
-    """The number of events after the line, or -1 where it is left to Python; then nothing was changed."""
+def _read_quick_trade(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
+    """The same of a trade."""
+    trade = read_trade(data, line["start"], line["end"])
+    if trade.end != line["end"]:
+        return MISSED
+    symbol = find_hashed(reader.table, trade.hashed, data, trade.name, trade.close)
+    if symbol < 0:
+        return -1
+    terms = reader.terms[symbol]
+    traded = lots(trade.qty, trade.qty_decimals, terms[QTY_DECIMALS])
+    if not 0 <= traded < LARGEST_LOTS:
+        return -1
+    kind = AGG_TRADE_LINE if trade.source == AGG_TRADE else TRADE_LINE
+    after = count
+    if kind != reader.scalars[TRADES_LINE]:
+        reader.counts[OTHER] += 1
+    else:
+        after = add_trade(
+            reader, symbol, kind, trade.trade_ms, trade.buyer_is_maker,
+            units(trade.price, trade.price_decimals, terms[PRICE_DECIMALS], terms[TICK_UNITS]),
+            units(trade.qty, trade.qty_decimals, terms[QTY_DECIMALS], terms[STEP_UNITS]), events, count,
+        )  # fmt: skip
+    if after >= 0:
+        _tick(line, symbol, kind, trade.trade_id)
+        line["lots"] = traded
+        line["event_ms"] = trade.event_ms
+        line["time_ms"] = trade.trade_ms
+        line["price"] = decimal(trade.price, trade.price_decimals)
+        line["maker"] = trade.buyer_is_maker
+    return after
+
+
+@kernel(bare=True)
+def _read_cells(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
+    """The number of events after a line of any form, or -1 where it is left to Python; then nothing was changed."""
     table, cells = reader.table, reader.table.cells
     start, wrapped = _payload(table, data, line["start"], line["end"])
     if start < 0:
         return -1
     end = line["end"] - (1 if wrapped else 0)
     if judge_depth(data, start, end, cells) == end:
-        reader.counts[_IGNORED] += 1
+        reader.counts[IGNORED] += 1
         line["kind"] = DEPTH_LINE
         return count
     if read_object(data, start, end, cells) != end or cells[KIND, _E] != TEXT or cells[KIND, _S] != TEXT:
@@ -266,25 +266,32 @@ def _read_line(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[n
     if kind == UNREAD_LINE or symbol < 0:
         return -1
     if kind in (TRADE_LINE, AGG_TRADE_LINE):
-        after = _trade(reader, data, symbol, line, kind, events, count)
+        after = _trade_cells(reader, data, symbol, line, kind, events, count)
     elif (cells[KIND, _Q] != 0 and cells[KIND, _Q] > DECIMAL) or (cells[KIND, _X] != 0 and cells[KIND, _X] > DECIMAL):
         return -1  # fields of trades, which the account of the lines takes for text wherever they are
     elif kind == BOOK_TICKER_LINE:
-        after = _quote(reader, symbol, events, count)
+        after = _quote_cells(reader, symbol, events, count)
     else:
-        after = _mark(reader, symbol, events, count)
+        after = _mark_cells(reader, symbol, events, count)
     if after >= 0:
         line["kind"] = kind
         line["symbol"] = symbol
     return after
 
 
+@kernel(bare=True, inline=True)
+def _read_line(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
+    """The number of events after the line, or -1 where it is left to Python; then nothing was changed."""
+    after = _read_quick_quote(reader, data, line, events, count)
+    if after == MISSED:
+        after = _read_quick_trade(reader, data, line, events, count)
+    if after == MISSED:
+        after = _read_cells(reader, data, line, events, count)
+    return after
+
+
 def _read_example() -> tuple[object, ...]:
-    reader = Reader(
-        example_table(), np.ones((1, TERMS), np.int64), np.zeros((1, STATE), np.int64), np.zeros(SCALARS, np.int64),
-        np.zeros(len(COUNTS), np.int64),
-    )  # fmt: skip
-    return reader, np.zeros(1, np.uint8), np.zeros(1, LINE), 0, np.zeros(2, EVENT), 0
+    return example_reader(), np.zeros(1, np.uint8), np.zeros(1, LINE), 0, example_events(), 0
 
 
 @kernel(example=_read_example, bare=True)
@@ -296,7 +303,7 @@ def read_lines(
     events: npt.NDArray[np.void],
     count: int,
 ) -> tuple[int, int, int]:
-    """Read `lines[start:]` into events; fill `now_ns` and, where the line is read here, `kind`, `symbol`, `lots`.
+    """Read `lines[start:]` into events; fill `now_ns` and, where the line is read here, what LINE has room for.
 
     Args:
         reader: see there.

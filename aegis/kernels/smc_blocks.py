@@ -101,6 +101,7 @@ def open_block(
     block["direction"] = d
     block["origin"] = leg["pullback_index"]
     block["known"] = context[3]
+    block["swept"] = structure["swept_low"] if d > 0 else structure["swept_high"]
     block["phase"] = BLOCK_IS_FRESH
     block["top"] = leg["pullback_far"] if d > 0 else leg["pullback"]
     block["bottom"] = leg["pullback"] if d > 0 else leg["pullback_far"]

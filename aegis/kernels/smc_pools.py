@@ -54,6 +54,10 @@ def age_pools(
     structure: np.void, pools: Records, bar: np.void, p: np.void, events: Records, n: int, context: Context
 ) -> int:
     """Sweeps, breaks and the old age of every pool known before this bar."""
+    if structure["swept_low"] != 0 and context[3] - structure["swept_low"] >= p["max_age_bars"]:
+        structure["swept_low"] = 0
+    if structure["swept_high"] != 0 and context[3] - structure["swept_high"] >= p["max_age_bars"]:
+        structure["swept_high"] = 0
     k = 0
     while k < structure["pools"]:
         kind = _end(pools[k], bar, p, context[3])
@@ -61,6 +65,11 @@ def age_pools(
             k += 1
             continue
         n = _tell(events, n, context, kind, pools[k])
+        if kind == POOL_SWEPT and pools[k]["members"] > 1:
+            if pools[k]["direction"] > 0:
+                structure["swept_high"] = context[3]
+            else:
+                structure["swept_low"] = context[3]
         drop(pools, structure["pools"], k)
         structure["pools"] -= 1
     return n

@@ -58,9 +58,20 @@ ACCUMULATORS = np.dtype([("count", _I), ("close", _F), ("range", _F), ("gain", _
 #: Indicator values at the last closed bar (or, from `peek`, at the forming one); NaN before the first output.
 VALUES = np.dtype([("atr", _F), ("rsi", _F), ("rsi_valid", _I), ("ema", _F), ("mid", _F), ("sigma", _F)])
 
-#: Market structure of one series. `trend` is the direction of the last BOS or CHoCH, 0 when none is young enough.
+#: Market structure of one series. `trend` is the direction of the last BOS or CHoCH, `swept_low` and `swept_high` the
+#: bars at which a pool of that side was last swept; 0 when there is none young enough.
 STRUCTURE = np.dtype(
-    [("last", _I), ("trend", _I), ("trend_index", _I), ("taint", _I), ("zones", _I), ("blocks", _I), ("pools", _I)]
+    [
+        ("last", _I),
+        ("trend", _I),
+        ("trend_index", _I),
+        ("taint", _I),
+        ("zones", _I),
+        ("blocks", _I),
+        ("pools", _I),
+        ("swept_low", _I),
+        ("swept_high", _I),
+    ]
 )
 
 #: The last confirmed swing of one side (0 highs, 1 lows) with what its break needs: the deepest bar since
@@ -95,12 +106,14 @@ ZONE = np.dtype(
 )
 
 #: A live order block; blocks, and pools, of a series are packed in order of creation, and a blank row ends the array.
+#: `swept`: the last bar, until it was known, at which a pool on its side (lows under a bullish one) was swept, or 0.
 BLOCK = np.dtype(
     [
         ("id", _I),
         ("direction", _I),
         ("origin", _I),
         ("known", _I),
+        ("swept", _I),
         ("phase", _I),
         ("top", _F),
         ("bottom", _F),

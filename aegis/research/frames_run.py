@@ -11,9 +11,8 @@ from typing import Any
 import attrs
 import numpy as np
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from aegis.config import Config, duration_ms
+from aegis.config import Config
 from aegis.core.errors import ConfigError
 from aegis.core.filters import plain
 from aegis.core.secret import Secret
@@ -23,6 +22,7 @@ from aegis.engine.execution import Execution
 from aegis.engine.inputs import NoTap
 from aegis.engine.journal import Journal
 from aegis.engine.learn import choose, learn_market, prepare_symbol
+from aegis.engine.line_feed import LineFeed
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
 from aegis.engine.reconcile import Reconciler
@@ -34,11 +34,13 @@ from aegis.exchange.history import History
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.ledger_view import fold_ledger
 from aegis.exchange.lines import FrameLines
+from aegis.exchange.listing import Listing
 from aegis.exchange.recorded import RecordedSource, listing_from_frames
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.simulator import Fees, Latency, Simulator
 from aegis.kernels.layout import BAR
 from aegis.kernels.lines import Chunk
+from aegis.kernels.market import Table, symbol_index
 from aegis.research.ledger import compare_ledger
 from aegis.research.memory_venue import MemoryPort, Mover
 from aegis.research.witness import Witness
@@ -134,7 +136,9 @@ class FramesRun:
                 machine=machine, metrics=metrics, venue_ns=clock.venue_ns, run="replay", mode="replay",
                 phase=lambda: "REPLAY", started_ns=self.start_ns,
             )  # fmt: skip
-            await self._feed(machine)
+            with clock.driven():
+                await self._feed(machine)
+            await self._mover.until(clock.venue_ns() + _TAIL_NS)
             await self._finish(service, machine)
             self._differences = await self._agree(machine)
             told = {"sha256": self._input.sha256, "lines": self._input.counts.total()}
@@ -188,48 +192,47 @@ class FramesRun:
     async def _feed(self, machine: Machine) -> None:
         """Every line at its own time: the exchange first, which fills against it, then the engine, which sees it."""
         machine.connection(0, machine.channels[0].inbox, self.start_ns)
+        symbols = np.array([_index_of(machine.table, one) for one in self.listings], np.int32)
+        feed = LineFeed(machine, 0, symbols, self._clock_to)
         told_ns = now_ns = self.start_ns
         for number, chunk in enumerate(self._chunks, start=1):
             while self.source.chunks_read < number:
                 self.source.read()
             self._input.count(chunk, self.listings)
             if len(chunk.lines):
-                await self._through(machine, chunk)
+                await self._through(machine, feed, chunk)
                 now_ns = int(chunk.lines["now_ns"][-1])
                 self._mover.simulator.advance(now_ns)  # it keeps no more than one chunk of prices
             if now_ns - told_ns >= _PROGRESS_NS:
                 told_ns = now_ns
                 self._say(f"{(now_ns - self.start_ns) / 1e9:,.0f} s of data, {self._input.counts.total():,} lines")
-        await self._mover.until(now_ns + _TAIL_NS)
+        self._clock_to(now_ns)
 
-    async def _through(self, machine: Machine, chunk: Chunk) -> None:
+    async def _through(self, machine: Machine, feed: LineFeed, chunk: Chunk) -> None:
         """Lines before anything else can happen go to the engine at one go; the one at which it can, by itself."""
         times = chunk.lines["now_ns"]
         number, last_ns = 0, int(times[-1])
         while number < len(times):
             until_ns = self._horizon_ns(last_ns + 1)
             before = number
-            number = machine.lines(0, chunk, number, until_ns, self._clock_to)
+            number = feed.take(chunk, number, until_ns)
             if number > before:
                 self._clock_to(int(times[number - 1]))
             if number < len(times) and (number == before or int(times[number]) >= until_ns):
                 now_ns = int(times[number])
                 await self._reach(now_ns)
                 self._second_to(machine, now_ns)
-                number = machine.lines(0, chunk, number, now_ns + 1, self._clock_to, most=1)
+                number = feed.take(chunk, number, now_ns + 1, most=1)
 
     def _clock_to(self, now_ns: int) -> None:
         gap_ns = now_ns - self._clock.venue_ns()
         if gap_ns > 0:
-            self._clock.trio_clock.jump(gap_ns / 1e9)
+            self._clock.jump(gap_ns / 1e9)
 
     def _wake_ns(self) -> int:
         """When somebody's deadline is next; 0 where somebody can run now."""
-        others = trio.lowlevel.current_statistics()
-        if others.tasks_runnable:
-            return 0
-        wait_s = min(others.seconds_to_next_deadline, _FOREVER_S)
-        return self._clock.venue_ns() + round(wait_s * 1e9)
+        wait_s = min(self._clock.next_wake_s(), _FOREVER_S)
+        return self._clock.venue_ns() + round(wait_s * 1e9) if wait_s > 0 else 0
 
     def _horizon_ns(self, end_ns: int) -> int:
         """The time before which no task wakes, nothing is due at the exchange and none of its orders is touched."""
@@ -251,10 +254,10 @@ class FramesRun:
                 self._clock_to(due_ns)
                 simulator.advance(due_ns)
             elif 0 < wake_ns <= target_ns:
-                self._clock.trio_clock.jump(trio.lowlevel.current_statistics().seconds_to_next_deadline)
+                self._clock.jump(self._clock.next_wake_s())
             elif wake_ns > 0:
                 break
-            await wait_all_tasks_blocked()
+            await self._clock.settle()
         self._clock_to(target_ns)
         if self._books.watching:
             simulator.advance(target_ns)
@@ -273,7 +276,7 @@ class FramesRun:
 
     async def _finish(self, service: Service, machine: Machine) -> None:
         """Close the last bars: no trade before the end of the last bar is still to come."""
-        base_ns = duration_ms(self.config.bars.base) * _NS_PER_MS
+        base_ns = self.config.bars.timeframes_ms[0] * _NS_PER_MS
         machine.end_of_data(base_ns // _NS_PER_MS)
         await self._mover.until(self._clock.venue_ns() + 10 * self.config.conflation.interval_ms * _NS_PER_MS)
         service.command("finish")
@@ -291,10 +294,10 @@ class FramesRun:
 
     def _volumes(self, machine: Machine) -> dict[str, str]:
         """Volume of all closed bars beside the sum of the market's trades as the lines say, which no bar has seen."""
-        told, equal = {}, 0
+        told, equal, traded = {}, 0, self._input.traded
         for index, spec in enumerate(machine.decision.specs):
             bars = Decimal(int(machine.decision.bar_lots[index])).scaleb(-spec.qty_decimals)
-            trades = self._input.traded.get((self._trades, spec.symbol), Decimal(0))
+            trades = traded.get((self._trades, spec.symbol), Decimal(0))
             equal += bars == trades
             told[str(spec.symbol)] = f"bars {plain(bars)}, trades {plain(trades)}"
         shown = dict(list(told.items())[:_MOST_VOLUMES])
@@ -315,3 +318,9 @@ class FramesRun:
         )  # fmt: skip
         lines = {"total": self._input.counts.total(), **dict(self._input.counts.most_common())}
         return attrs.evolve(summary, sections={"lines": lines, "volume": self._volumes(machine), **summary.sections})
+
+
+def _index_of(table: Table, listing: Listing) -> int:
+    """The table's index of a listing whose lots are the table's; -1: there is none."""
+    index = symbol_index(table, listing.symbol)
+    return index if index >= 0 and table.symbols["qty_decimals"][index] == listing.qty_decimals else -1

@@ -1,4 +1,4 @@
-"""The closed base bars of a past run, beside its journal: one file, written when the run ends."""
+"""The closed bars of a past run, of every length, beside its journal: one file, written when the run ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from aegis.core.errors import ConfigError
-from aegis.engine.bar_store import storable
 from aegis.kernels.layout import BAR
-from aegis.kernels.state import Records, State
+from aegis.kernels.state import State
+from aegis.research.candles import Candles, candles
 from aegis.runtime.logs import get_logger
 
 __all__ = ["keep_bars", "kept_bars"]
@@ -21,9 +21,8 @@ _SUFFIX = ".bars.npz"
 
 
 def keep_bars(journal: Path, symbols: Sequence[str], state: State) -> None:
-    """Write every symbol's ring of base bars. It is for people to look at: a failure is a line in the log."""
-    rings = state.bars[:, 0]
-    kept = rings[rings["open_time"] >= 0]
+    """Write every symbol's rings of bars. It is for people to look at: a failure is a line in the log."""
+    kept = state.bars[state.bars["open_time"] >= 0]
     path = journal.with_suffix(_SUFFIX)
     try:
         with path.open("wb") as file:
@@ -32,8 +31,8 @@ def keep_bars(journal: Path, symbols: Sequence[str], state: State) -> None:
         get_logger().warning("bars.unsaved", directory=str(path), reason=error.strerror or str(error))
 
 
-def kept_bars(journal: Path, symbol: str, bar_ms: int) -> Records:
-    """A symbol's contiguous base bars, oldest first. Raises ConfigError where the run has left none of it."""
+def kept_bars(journal: Path, symbol: str, timeframes_ms: Sequence[int]) -> Candles:
+    """A symbol's bars. Raises ConfigError where the run has left none of it."""
     path = journal.with_suffix(_SUFFIX)
     try:
         with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
@@ -44,5 +43,4 @@ def kept_bars(journal: Path, symbol: str, bar_ms: int) -> Records:
         raise ConfigError(f"{path}: damaged: {error}") from None
     if symbol not in symbols or bars.dtype != BAR:
         raise ConfigError(f"--symbol: {symbol} was not traded in the run of {journal}")
-    mine = bars[bars["symbol"] == symbols.index(symbol)]
-    return storable(mine[np.argsort(mine["open_time"])], bar_ms)
+    return candles(bars[bars["symbol"] == symbols.index(symbol)], timeframes_ms)

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from aegis.config import Config
-from aegis.kernels.state import Records
+from aegis.research.candles import Candles
 from aegis.research.walk import Step, walk
 from aegis.signals.strategy import Setup
 
@@ -40,14 +40,14 @@ class Verdict:
     change: Change | None
 
 
-def lookahead(config: Config, bars: Records, *, prefixes: int = 20, seed: int = 7) -> Verdict:
+def lookahead(config: Config, bars: Candles, *, prefixes: int = 20, seed: int = 7) -> Verdict:
     """Walk the whole, then `prefixes` seeded random beginnings and the whole again. Raises ConfigError as `walk`."""
     whole = [_said(step) for step in walk(bars, config)]
     rng = np.random.Generator(np.random.Philox(seed))
     cuts = sorted({len(bars), *(int(cut) for cut in rng.integers(1, len(bars) + 1, prefixes))}) if len(bars) else []
     found: Change | None = None
     for cut in cuts:
-        steps = list(walk(bars[: cut if found is None else min(cut, found.number)], config))
+        steps = list(walk(bars.until(cut if found is None else min(cut, found.number)), config))
         change = _first(whole, steps, cut)
         if change is not None:
             found = change

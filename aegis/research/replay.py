@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -96,15 +95,18 @@ def replay_config(options: ReplayOptions) -> Config:
     bars = config.bars
     if options.base_bar is not None:
         bars = _with_base(bars, options.base_bar)
-    return attrs.evolve(config, bars=bars)
-
-
-def _with_base(bars: Any, base: str) -> Any:
-    """Another base bar; the structure keeps its multiple."""
     try:
-        multiple = configs.duration_ms(bars.structure) // configs.duration_ms(bars.base)
-        structure = configs.duration_text(configs.duration_ms(base) * multiple)
-        return attrs.evolve(bars, base=base, structure=structure)
+        return attrs.evolve(config, bars=bars)
+    except ValueError as error:  # a strategy names a timeframe that is no more
+        raise ConfigError(f"--base-bar: {error}") from None
+
+
+def _with_base(bars: configs.BarsConfig, base: str) -> configs.BarsConfig:
+    """Another base bar; the longer ones keep their multiples."""
+    try:
+        factor, old = configs.duration_ms(base), bars.timeframes_ms[0]
+        lengths = tuple(configs.duration_text(ms // old * factor) for ms in bars.timeframes_ms)
+        return attrs.evolve(bars, timeframes=lengths)
     except ValueError as error:
         raise ConfigError(f"--base-bar: {error}") from None
 

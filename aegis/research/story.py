@@ -17,6 +17,7 @@ from aegis.config import Config
 from aegis.core.errors import ConfigError
 from aegis.engine.account_files import journal_of
 from aegis.kernels.state import Records
+from aegis.research.candles import Candles
 from aegis.research.kept_bars import kept_bars
 from aegis.research.replay import ReplayOptions, replay
 from aegis.research.walk import Step, walk
@@ -60,24 +61,24 @@ def read_story(
         journal = journal_of(home, run)
         witness.config = configs.load(str(journal.parent / "config.toml"))
         witness.end(journal)
-        bars = kept_bars(journal, witness.symbol, witness.config.bars.timeframes_ms[0])
+        bars = kept_bars(journal, witness.symbol, witness.config.bars.timeframes_ms)
         source = f"run {journal.stem}"
     config = witness.config
     assert config is not None, "the replay has begun"
     return Story(
-        symbol=witness.symbol, source=source, config=config, bars=bars,
+        symbol=witness.symbol, source=source, config=config, bars=bars.base,
         steps=tuple(walk(bars, config, symbol=witness.symbol)), records=tuple(witness.records),
     )  # fmt: skip
 
 
-def bars_of_file(symbol: str, file: str, options: ReplayOptions, say: Callable[[str], None]) -> tuple[Config, Records]:
-    """Base bars of a recording, and the config they were built with."""
+def bars_of_file(symbol: str, file: str, options: ReplayOptions, say: Callable[[str], None]) -> tuple[Config, Candles]:
+    """Bars of a recording, and the config they were built with."""
     witness = Witness(symbol.upper())
     bars = _replayed(witness, file, options, say)
     assert witness.config is not None, "the replay has begun"
     return witness.config, bars
 
 
-def _replayed(witness: Witness, file: str, options: ReplayOptions, say: Callable[[str], None]) -> Records:
+def _replayed(witness: Witness, file: str, options: ReplayOptions, say: Callable[[str], None]) -> Candles:
     replay([file], options, say=say, witness=witness)
     return witness.bars()

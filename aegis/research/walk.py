@@ -12,10 +12,11 @@ from aegis.core.errors import ConfigError
 from aegis.kernels.analysis import analyse_all, new_state, seed, set_live_from
 from aegis.kernels.layout import BAR, ROW
 from aegis.kernels.state import Records
+from aegis.research.candles import Candles
 from aegis.signals.advice import fault, heard
 from aegis.signals.choose import make_strategy
 from aegis.signals.strategy import Advice, Setup
-from aegis.signals.view import Indicators, Quote, SymbolView, Trend, Zone
+from aegis.signals.view import Block, Indicators, Quote, SymbolView, Zone
 
 __all__ = ["WARM_BARS", "Step", "made_up_bars", "walk"]
 
@@ -33,8 +34,8 @@ class Step:
     events: Records
     advice: tuple[Advice, ...]
     indicators: Indicators
-    trend: Trend
-    zones: tuple[Zone, ...]
+    zones: dict[str, tuple[Zone | Block, ...]]
+    """Live gaps and order blocks of each timeframe."""
 
     @property
     def setups(self) -> tuple[Setup, ...]:
@@ -42,19 +43,18 @@ class Step:
         return tuple(one for one in self.advice if isinstance(one, Setup))
 
 
-def walk(bars: Records, config: Config, *, symbol: str = "BARS", warm_bars: int = WARM_BARS) -> Iterator[Step]:
-    """One step a bar. `bars` are contiguous closed base bars of one symbol (dtype BAR), oldest first.
+def walk(candles: Candles, config: Config, *, symbol: str = "BARS", warm_bars: int = WARM_BARS) -> Iterator[Step]:
+    """One step a base bar. The quote that the strategy sees is the bar's close.
 
-    The quote that the strategy sees is the bar's close. Raises ConfigError where the bars are none, or where the
-    strategy fails, with the bar.
+    Raises ConfigError where the bars are none, or where the strategy fails, with the bar.
     """
-    base, frames = config.bars.base, config.bars.timeframes_ms
-    strategy, analysis = make_strategy(config.strategy, base, config.bars.structure, warm_bars=warm_bars)
+    bars, names, frames = candles.base, config.bars.names, config.bars.timeframes_ms
+    strategy, analysis = make_strategy(config.strategy, names, warm_bars=warm_bars)
     state = new_state(1, frames, analysis)
     if not len(bars):
         return
     set_live_from(state, 0, int(bars["open_time"][0]))
-    seed(state, 0, np.zeros(0, BAR), (np.zeros(0, BAR),) * (len(frames) - 1))
+    seed(state, 0, np.zeros(0, BAR), candles.history)
     for number, row in enumerate(_rows(bars)):
         known_ms = int(bars["open_time"][number]) + frames[0]
         try:
@@ -72,7 +72,8 @@ def walk(bars: Records, config: Config, *, symbol: str = "BARS", warm_bars: int 
                 raise ConfigError(f"strategy {config.strategy.name} failed at {where}: {fault(error)}") from None
         yield Step(
             known_ms=known_ms, bar=bars[number], events=events, advice=tuple(advice),
-            indicators=view.indicators(base), trend=view.trend(config.bars.structure), zones=view.zones(base),
+            indicators=view.indicators(names[0]),
+            zones={name: (*view.zones(name), *view.blocks(name)) for name in names},
         )  # fmt: skip
 
 
@@ -87,10 +88,10 @@ def _rows(bars: Records) -> Iterator[Records]:
         yield rows[number : number + 1]
 
 
-def made_up_bars(count: int, *, seed: int = 1, bar_ms: int = 60_000, price: float = 100.0) -> Records:
+def made_up_bars(count: int, *, seed: int = 1, bar_ms: int = 60_000, price: float = 100.0) -> Candles:
     """Bars of a seeded random market with moods that trend and moods that do not: to try a strategy, to prove nothing.
 
-    Returns `count` BARs, about 0.2 % high each.
+    They are about 0.2 % high each.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     mood = np.repeat(rng.normal(0.0, 3e-4, count // 40 + 1), 40)[:count]
@@ -104,4 +105,4 @@ def made_up_bars(count: int, *, seed: int = 1, bar_ms: int = 60_000, price: floa
     bars["volume"] = rng.integers(100, 10_000, count)
     bars["taker_buy"] = bars["volume"] // 2
     bars["trades"] = rng.integers(1, 100, count)
-    return bars
+    return Candles(bars)

@@ -1,4 +1,4 @@
-"""Looks on at a replay: keeps one symbol's closed bars and what the journal says of it."""
+"""Looks on at a replay: keeps one symbol's closed bars, of every length, and what the journal says of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from aegis.config import Config
 from aegis.core.errors import ConfigError
 from aegis.engine import journal_format
-from aegis.engine.bar_store import storable
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
+from aegis.research.candles import Candles, candles
 
 __all__ = ["KINDS", "Witness"]
 
@@ -44,8 +44,8 @@ class Witness:
         self.config, self._index = config, list(symbols).index(self.symbol)
 
     def saw(self, bars: Records) -> None:
-        """Closed bars of any symbol and length, or the history of one: only base bars of this symbol are kept."""
-        mine = bars[(bars["symbol"] == self._index) & (bars["timeframe"] == 0)]
+        """Closed bars of any symbol, or the history of one: those of this symbol are kept."""
+        mine = bars[bars["symbol"] == self._index]
         if len(mine):
             self._bars.append(mine.copy())
 
@@ -57,9 +57,8 @@ class Witness:
             if record.kind in KINDS and record.data.get("symbol") == self.symbol
         ]
 
-    def bars(self) -> Records:
-        """Contiguous base bars, oldest first; a bar that came twice is as it came last."""
+    def bars(self) -> Candles:
+        """A bar that came twice is as it came last."""
         assert self.config is not None, "it has begun"
         every = np.concatenate(self._bars) if self._bars else np.zeros(0, BAR)
-        last = {int(opened): k for k, opened in enumerate(every["open_time"])}
-        return storable(every[[last[opened] for opened in sorted(last)]], self.config.bars.timeframes_ms[0])
+        return candles(every, self.config.bars.timeframes_ms)

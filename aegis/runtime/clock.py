@@ -8,6 +8,7 @@ real socket: neither counts as activity, and the time would run away from them.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import random
 import secrets
 import time
@@ -56,6 +57,10 @@ class Clock(Protocol):
         """Processor time of this thread: what a call itself has cost, whoever else the machine was busy with."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """`trio.sleep`, for what sleeps so often that a virtual clock has a cheaper way."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -75,6 +80,9 @@ class SystemClock:
     def cpu_ns(self) -> int:
         return time.thread_time_ns()
 
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
 
 class VirtualClock:
     """Time that passes only when every task is blocked, and then at once.
@@ -92,18 +100,93 @@ class VirtualClock:
         self.trio_clock = trio_clock
         self.epoch_ns = epoch_ns
         self.offset_ns = 0
+        self._driven = False
+        self._order = 0
+        self._sleepers: list[_Sleeper] = []
 
     def wall_ns(self) -> int:
         return self.epoch_ns + self.monotonic_ns()
 
     def venue_ns(self) -> int:
-        return self.wall_ns() + self.offset_ns
+        return self.epoch_ns + self.offset_ns + round(self.trio_clock._virtual_base * 1e9)
 
     def cpu_ns(self) -> int:
         return self.monotonic_ns()
 
     def monotonic_ns(self) -> int:
-        return round(self.trio_clock.current_time() * 1e9)
+        return round(self.trio_clock._virtual_base * 1e9)  # `current_time()`, which asks the real clock for nothing
+
+    # -- driven by one task --------------------------------------------------------------------------------------------
+    @contextmanager
+    def driven(self) -> Iterator[None]:
+        """For the length of the block the calling task alone moves the time, by `jump`, and no deadline is Trio's.
+
+        The caller must be the oldest task: each turn runs it last (`deterministic_scheduling` without a seed), so it
+        finds the others blocked, or runnable in the next.
+        """
+        self._driven = True
+        try:
+            yield
+        finally:
+            self._driven = False
+            for _, _, task in self._sleepers:
+                if task is not None:
+                    trio.lowlevel.reschedule(task)
+            self._sleepers.clear()
+
+    async def sleep(self, seconds: float) -> None:
+        """`trio.sleep`; while the clock is driven, without the cancel scope and its deadline that make it dear."""
+        deadline = self.trio_clock.current_time() + seconds
+        if self._driven:
+            self._order += 1
+            sleeper: _Sleeper = [deadline, self._order, trio.lowlevel.current_task()]
+
+            def abort(_: object) -> trio.lowlevel.Abort:
+                sleeper[2] = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            heapq.heappush(self._sleepers, sleeper)
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if self.trio_clock.current_time() < deadline:
+            await trio.sleep_until(deadline)
+
+    def jump(self, seconds: float) -> None:
+        """Move the time, and wake who slept until then."""
+        self.trio_clock.jump(seconds)
+        now = self.trio_clock.current_time()
+        while self._sleepers and self._sleepers[0][0] <= now:
+            task = heapq.heappop(self._sleepers)[2]
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+    def next_wake_s(self) -> float:
+        """Seconds until the next task wakes; 0 where one can run now, infinite where all wait for something else.
+
+        What `trio.lowlevel.current_statistics` says of it, without the rest of what that finds out.
+        """
+        runner = _runner()
+        if runner.runq:
+            return 0.0
+        deadline = float(runner.deadlines.next_deadline())
+        if self._sleepers:
+            deadline = min(deadline, self._sleepers[0][0])
+        return max(0.0, deadline - self.trio_clock.current_time())
+
+    async def settle(self) -> None:
+        """Let every other task run until all are blocked: `trio.testing.wait_all_tasks_blocked` in a turn less."""
+        runq = _runner().runq
+        await trio.lowlevel.checkpoint()
+        while runq:
+            await trio.lowlevel.checkpoint()
+
+
+#: Deadline by Trio's clock, a number that tells equals apart, and who sleeps until then; None: it was cancelled.
+_Sleeper = list[Any]
+
+
+def _runner() -> Any:
+    """Trio's own state of the run that calls this."""
+    return trio._core._run.GLOBAL_RUN_CONTEXT.runner
 
 
 @contextmanager
@@ -113,13 +196,15 @@ def deterministic_scheduling(seed: int | None) -> Iterator[None]:
     A seed explores orders, but its draws count the turns of the scheduler: one more turn anywhere, and everything after
     it is shuffled otherwise. What must come out the same after a change that means nothing takes None.
 
-    Trio has no public way: it seeds the private names below under Hypothesis, and so do we. A Trio without them raises
-    RuntimeError instead of giving runs that only look reproducible.
+    Trio has no public way: it seeds the private names below under Hypothesis, and so do we. A Trio without them, or
+    without the deadlines that `VirtualClock` looks at, raises RuntimeError instead of giving runs that only look
+    reproducible.
     """
     scheduler = trio._core._run
     generator = getattr(scheduler, "_r", None)
     switch = getattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", None)
-    if generator is None or switch is None:
+    deadlines = hasattr(getattr(scheduler, "Deadlines", None), "next_deadline")
+    if generator is None or switch is None or not deadlines:
         raise RuntimeError(f"trio {trio.__version__} cannot schedule deterministically: use a version pyproject allows")
     state = generator.getstate()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]

@@ -164,6 +164,14 @@ class Lanes:
             raise LaneFull(lane) from None
         self._coalesced[key] = item
 
+    def passing(self, group: tuple[Priority, ...], lane: Priority, message: Any) -> Item | None:
+        """The message as an item that need not wait, because nothing does on any lane of the group; else None."""
+        if any(self.stats[one].waiting_since_ns >= 0 for one in group):
+            return None
+        self.stats[lane].submitted.value += 1
+        self.stats[lane].wait_ns.record(0)
+        return self._item(lane, message, expires=False)
+
     async def submit_wait(self, message: Any) -> None:
         """Queue on EXECUTION, waiting for room; after 100 ms of waiting `on_blocked()` is called, once a wait.
 
@@ -343,11 +351,24 @@ class Drainer:
             served += 1
         return served
 
+    def serve(self, lane: Priority, message: Any) -> bool:
+        """Handle a message right now, without the turn that the drainer's task would take for it.
+
+        False where something waits before it or is being handled: submit it then.
+        """
+        item = None if self._busy else self._lanes.passing(self._group, lane, message)
+        if item is not None:
+            self._run(item)
+        return item is not None
+
     def _serve_one(self) -> bool:
         assert not self._busy, "a handler must not drain the lanes it is served from"
         item = self._lanes.take(self._group)
-        if item is None:
-            return False
+        if item is not None:
+            self._run(item)
+        return item is not None
+
+    def _run(self, item: Item) -> None:
         self._busy = True
         begin_ns = self._monotonic_ns()
         try:
@@ -359,4 +380,3 @@ class Drainer:
         if took_ns > HANDLER_BUDGET_NS:
             self.overruns.value += 1
         self._lanes.stats[item.lane].handled.value += 1
-        return True

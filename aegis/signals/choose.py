@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Sequence
 
-from aegis.config_strategy import FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig, StrategyConfig
+from aegis.config_strategy import (
+    FvgRetestConfig,
+    MeanReversionConfig,
+    OrderBlockConfig,
+    OwnStrategyConfig,
+    StrategyConfig,
+)
 from aegis.core.errors import ConfigError
 from aegis.kernels.state import AnalysisParams
-from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
+from aegis.signals.fvg_retest import FvgRetest
 from aegis.signals.mean_reversion import MeanReversion
+from aegis.signals.order_block import OrderBlock
 from aegis.signals.strategy import Strategy
 
 __all__ = ["make_strategy"]
 
 
 def make_strategy(
-    config: StrategyConfig, base: str, structure: str, *, warm_bars: int = 500
+    config: StrategyConfig, timeframes: Sequence[str], *, warm_bars: int = 500
 ) -> tuple[Strategy, AnalysisParams]:
-    """A fresh strategy and the parameters of the analysis behind its view.
+    """A fresh strategy and the parameters of the analysis behind its view, whose timeframes are named, the base first.
 
     Raises ConfigError where a user's own class cannot be made.
     """
     strategy: Strategy
     match config:
         case FvgRetestConfig():
-            told = attrs.asdict(config, filter=lambda attribute, _: attribute.name != "name")
-            strategy = FvgRetest(FvgRetestParams(trigger=base, structure=structure, **told))
+            strategy = FvgRetest(config, timeframes)
+        case OrderBlockConfig():
+            strategy = OrderBlock(config, timeframes)
         case MeanReversionConfig():
-            strategy = MeanReversion(config)
+            strategy = MeanReversion(config, timeframes)
         case OwnStrategyConfig():
             return _own(config, warm_bars)
         case other:

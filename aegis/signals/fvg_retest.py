@@ -1,72 +1,23 @@
 """FVG retest with structure: buy the return into a bullish gap while the larger structure is bullish; sell the mirror.
 
 A setup stands for every untouched gap of the trigger timeframe that agrees with the last BOS or CHoCH of the structure
-timeframe. It is a function of what the analysis knows, not of when the program was started: after a restart the same
-zones bring the same setups, with the same ids and prices.
+timeframe. Lengths are in bars of their timeframe. It is a function of what the analysis knows, not of when the program
+was started: after a restart the same zones bring the same setups, with the same ids and prices.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-import attrs
-
+from aegis.config_strategy import FvgRetestConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
-from aegis.signals.strategy import Advice, Setup, Strategy, Withdraw
-from aegis.signals.timeframes import parse_timeframe
+from aegis.signals.standing import Standing, stop_and_target
+from aegis.signals.strategy import Advice, Setup, Strategy
+from aegis.signals.timeframes import chosen
 from aegis.signals.view import PHASE_FILLED, PHASE_FRESH, SymbolView, Trend, Zone
 
-__all__ = ["FvgRetest", "FvgRetestParams"]
-
-
-def _timeframe(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    try:
-        parse_timeframe(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}") from None
-
-
-def _above_trigger(params: FvgRetestParams, _: attrs.Attribute[str], value: str) -> None:
-    if parse_timeframe(value) % parse_timeframe(params.trigger):
-        raise ValueError(f"structure {value} is no multiple of trigger {params.trigger}")
-
-
-def _within(low: float, high: float) -> Any:
-    return attrs.validators.and_(attrs.validators.ge(low), attrs.validators.le(high))
-
-
-@attrs.frozen(kw_only=True)
-class FvgRetestParams:
-    """Lengths in bars of their timeframe, distances in ATR, R (the entry's distance to its stop) or basis points."""
-
-    trigger: str = attrs.field(default="1m", validator=_timeframe)
-    structure: str = attrs.field(default="5m", validator=[_timeframe, _above_trigger])
-    trigger_swing: int = attrs.field(default=5, validator=_within(1, 100))
-    structure_swing: int = attrs.field(default=5, validator=_within(1, 100))
-    min_gap_atr: float = attrs.field(default=0.1, validator=_within(0.0, 10.0))
-    stop_atr: float = attrs.field(default=0.5, validator=_within(0.0, 20.0))
-    """How far beyond the far edge the stop lies, in mean true ranges at the zone's birth."""
-    target_r: float = attrs.field(default=2.0, validator=_within(0.1, 50.0))
-    min_stop_bps: float = attrs.field(default=20.0, validator=_within(0.0, 5_000.0))
-    """The stop is widened to this distance, so that costs stay a small part of R."""
-    time_limit_bars: int = attrs.field(default=60, validator=_within(1, 100_000))
-    max_zone_age_bars: int = attrs.field(default=200, validator=_within(3, 100_000))
-
-    def timeframes(self) -> tuple[str, ...]:
-        """The timeframes it needs, the base first."""
-        return (self.trigger,) if self.trigger == self.structure else (self.trigger, self.structure)
-
-    def analysis(self, *, warm_bars: int = 500) -> AnalysisParams:
-        """The analysis parameters that go with `timeframes()`."""
-        return AnalysisParams(
-            swing_lengths=(self.trigger_swing, self.structure_swing)[: len(self.timeframes())],
-            min_gap_atr=self.min_gap_atr,
-            max_age_bars=self.max_zone_age_bars,
-            max_blocks=0,
-            max_pools=0,
-            warm_bars=warm_bars,
-        )
+__all__ = ["FvgRetest"]
 
 
 class FvgRetest(Strategy):
@@ -75,34 +26,34 @@ class FvgRetest(Strategy):
     name = "fvg_retest"
     every_bar = False
 
-    def __init__(self, params: FvgRetestParams) -> None:
+    def __init__(self, params: FvgRetestConfig, timeframes: Sequence[str]) -> None:
         self.params = params
-        self._standing: dict[int, dict[int, Setup]] = {}
+        self.trigger = chosen(params.trigger, timeframes)
+        self.structure = chosen(params.structure, timeframes, timeframes.index(self.trigger) + 1)
+        self.standing = Standing(self.name, self.trigger)
+        self._timeframes = tuple(timeframes)
 
     def analysis(self, warm_bars: int) -> AnalysisParams:
-        return self.params.analysis(warm_bars=warm_bars)
+        p = self.params
+        return AnalysisParams(
+            swing_lengths=tuple(
+                p.structure_swing if name == self.structure else p.trigger_swing for name in self._timeframes
+            ),
+            min_gap_atr=p.min_gap_atr,
+            max_age_bars=p.max_zone_age_bars,
+            max_blocks=0,
+            max_pools=0,
+            warm_bars=warm_bars,
+        )
 
     def on_events(self, view: SymbolView, events: Records, now_ms: int) -> list[Advice]:
         """Compare the setups that should stand with those that do. `events` and `now_ms` only tell that it is time."""
-        trend = view.trend(self.params.structure)
-        zones = {zone.id: zone for zone in view.zones(self.params.trigger)}
-        standing = self._standing.setdefault(view.symbol, {})
-        advice: list[Advice] = []
-        for identity in list(standing):
-            reason = self._ended(zones.get(identity), trend)
-            if reason:
-                del standing[identity]
-                advice.append(
-                    Withdraw(
-                        strategy=self.name,
-                        symbol=view.symbol,
-                        timeframe=self.params.trigger,
-                        zone=identity,
-                        reason=reason,
-                    )
-                )
+        trend = view.trend(self.structure)
+        zones = {zone.id: zone for zone in view.zones(self.trigger)}
+        advice = self.standing.ended(view.symbol, lambda zone: self._ended(zones.get(zone), trend))
         if not view.warm:
             return advice
+        standing = self.standing.of(view.symbol)
         for zone in zones.values():
             old = standing.get(zone.id)
             if zone.direction != trend.direction or zone.phase != PHASE_FRESH:
@@ -115,7 +66,7 @@ class FvgRetest(Strategy):
         return advice
 
     def forget(self, symbol: int) -> None:
-        self._standing.pop(symbol, None)
+        self.standing.forget(symbol)
 
     @staticmethod
     def _ended(zone: Zone | None, trend: Trend) -> str:
@@ -134,26 +85,26 @@ class FvgRetest(Strategy):
         entry = zone.near
         beyond = abs(entry - zone.far) + p.stop_atr * zone.scale
         risk = max(beyond, entry * p.min_stop_bps * 1e-4)
-        stop, target = entry - d * risk, entry + d * p.target_r * risk
-        if min(stop, target) <= 0.0 or stop == entry or target == entry:
+        levels = stop_and_target(entry, d, risk, p.target_r)
+        if levels is None:
             return None
-        bar_ms = view.timeframe_ms(p.trigger)
+        bar_ms = view.timeframe_ms(self.trigger)
         return Setup(
             strategy=self.name,
             symbol=view.symbol,
             name=view.name,
             side=Side.BUY if d > 0 else Side.SELL,
             zone=zone.id,
-            timeframe=p.trigger,
+            timeframe=self.trigger,
             entry=entry,
-            stop=stop,
-            target=target,
+            stop=levels[0],
+            target=levels[1],
             known_at_ms=max(zone.known_at_ms, trend.known_at_ms),
             expires_ms=zone.born_ms + p.max_zone_age_bars * bar_ms,
             time_limit_ms=p.time_limit_bars * bar_ms,
             reasons=(
-                ("zone", f"{'bullish' if d > 0 else 'bearish'} FVG {p.trigger} {zone.bottom:.10g}..{zone.top:.10g}"),
-                ("structure", f"{'bullish' if d > 0 else 'bearish'} {p.structure}"),
+                ("zone", f"{'bullish' if d > 0 else 'bearish'} FVG {self.trigger} {zone.bottom:.10g}..{zone.top:.10g}"),
+                ("structure", f"{'bullish' if d > 0 else 'bearish'} {self.structure}"),
                 ("mean_range", f"{zone.scale:.10g}"),
                 ("stop", "widened to min_stop_bps" if risk > beyond else f"{p.stop_atr:g} ranges beyond the zone"),
             ),

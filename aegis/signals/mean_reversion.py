@@ -1,15 +1,18 @@
 """Bollinger/RSI mean reversion: buy the lower band while the RSI is low, back to the mean; sell the mirror.
 
-At every closed base bar the band of the side that the RSI allows is watched for the next bar, unless the close is
-already beyond it. It bets that prices return to where they were; where they trend, it loses. It remembers nothing.
+At every closed bar the band of the side that the RSI allows is watched for the next bar, unless the close is already
+beyond it. It bets that prices return to where they were; where they trend, it loses. It remembers nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from aegis.config_strategy import MeanReversionConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.strategy import Advice, Setup, Strategy
+from aegis.signals.timeframes import chosen
 from aegis.signals.view import SymbolView
 
 __all__ = ["MeanReversion"]
@@ -20,8 +23,9 @@ class MeanReversion(Strategy):
 
     name = "mean_reversion"
 
-    def __init__(self, params: MeanReversionConfig) -> None:
+    def __init__(self, params: MeanReversionConfig, timeframes: Sequence[str]) -> None:
         self.params = params
+        self.timeframe = chosen(params.timeframe, timeframes)
 
     def analysis(self, warm_bars: int) -> AnalysisParams:
         p = self.params
@@ -29,21 +33,22 @@ class MeanReversion(Strategy):
 
     def on_events(self, view: SymbolView, events: Records, now_ms: int) -> list[Advice]:
         """The setup of the bar that has just closed, if there is one."""
-        p, timeframe = self.params, view.timeframes[0]
+        p, timeframe = self.params, self.timeframe
         values = view.indicators(timeframe)
         if not view.warm or not values.rsi_valid or not values.sigma > 0.0:
+            return []
+        bar, bar_ms = view.bars(timeframe, 1)[-1], view.timeframe_ms(timeframe)
+        known_ms = int(bar["open_time"]) + bar_ms
+        if known_ms != view.closed_ms:  # said when that bar closed
             return []
         direction = 1 if values.rsi <= p.rsi_low else -1 if values.rsi >= 100.0 - p.rsi_low else 0
         entry = values.mid - direction * p.band_sigma * values.sigma
         risk = p.stop_sigma * values.sigma
         stop = entry - direction * risk
-        bar = view.bars(timeframe, 1)[-1]
         if direction == 0 or min(stop, entry) <= 0.0 or risk < entry * p.min_stop_bps * 1e-4:
             return []
         if direction * (float(bar["close"]) - entry) <= 0.0:
             return []
-        bar_ms = view.timeframe_ms(timeframe)
-        known_ms = int(bar["open_time"]) + bar_ms
         word = "lower" if direction > 0 else "upper"
         setup = Setup(
             strategy=self.name,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["parse_timeframe", "timeframe_name"]
+__all__ = ["chosen", "parse_timeframe", "timeframe_name"]
 
 _UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PATTERN = re.compile(r"([1-9][0-9]{0,4})([smhd])")
@@ -33,3 +34,17 @@ def timeframe_name(ms: int) -> str:
         if count > 0 and rest == 0:
             return f"{count}{unit}"
     raise ValueError(f"{ms} ms is no whole number of seconds")
+
+
+def chosen(told: str, timeframes: Sequence[str], default: int = 0) -> str:
+    """The one of `timeframes` that a parameter names; where it names none, that of index `default`, at most the last.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not told:
+        return timeframes[min(default, len(timeframes) - 1)]
+    name = timeframe_name(parse_timeframe(told))
+    if name not in timeframes:
+        raise ValueError(f"{told!r} is none of {', '.join(timeframes)}")
+    return name

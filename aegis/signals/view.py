@@ -7,15 +7,29 @@ from typing import Final
 import attrs
 import numpy as np
 
-from aegis.kernels.smc import PHASE_FILLED, PHASE_FRESH, PHASE_MID, PHASE_TOUCHED
+from aegis.kernels.smc import (
+    BLOCK_IS_BREAKER,
+    BLOCK_IS_FRESH,
+    BLOCK_IS_MITIGATED,
+    BLOCK_IS_TOUCHED,
+    PHASE_FILLED,
+    PHASE_FRESH,
+    PHASE_MID,
+    PHASE_TOUCHED,
+)
 from aegis.kernels.state import Records, State
 from aegis.signals.timeframes import timeframe_name
 
 __all__ = [
+    "BLOCK_IS_BREAKER",
+    "BLOCK_IS_FRESH",
+    "BLOCK_IS_MITIGATED",
+    "BLOCK_IS_TOUCHED",
     "PHASE_FILLED",
     "PHASE_FRESH",
     "PHASE_MID",
     "PHASE_TOUCHED",
+    "Block",
     "Indicators",
     "Quote",
     "SymbolView",
@@ -78,6 +92,29 @@ class Zone:
         return self.bottom if self.direction > 0 else self.top
 
 
+@attrs.frozen(kw_only=True)
+class Block:
+    """A live order block. `near` is the edge that price meets first. Phases: BLOCK_IS_FRESH and those after it."""
+
+    id: int
+    direction: int
+    phase: int
+    born_ms: int
+    """When it was known: at the break of structure that made it."""
+    swept_ms: int
+    """When a pool of lows (bearish: of highs) was last swept before that; 0: none was, or none that is remembered."""
+    top: float
+    bottom: float
+
+    @property
+    def near(self) -> float:
+        return self.top if self.direction > 0 else self.bottom
+
+    @property
+    def far(self) -> float:
+        return self.bottom if self.direction > 0 else self.top
+
+
 class SymbolView:
     """Read-only view of one symbol in an analysis state. It is valid for one call: nothing of it may be kept.
 
@@ -103,6 +140,12 @@ class SymbolView:
     def warm(self) -> bool:
         """Seeded, and every timeframe has enough bars."""
         return bool(self._state.symbols["warm"][self.symbol])
+
+    @property
+    def closed_ms(self) -> int:
+        """Close of the newest base bar; 0 before there is one."""
+        newest = int(self._state.bars["open_time"][self.symbol, 0].max())
+        return newest + int(self._state.parameters["timeframe_ms"][0]) if newest >= 0 else _NO_MS
 
     def timeframe_index(self, timeframe: str) -> int:
         """The number under which events name a timeframe."""
@@ -157,4 +200,22 @@ class SymbolView:
                 scale=scale,
             )
             for identity, direction, _, known, formed, phase, top, bottom, scale in rows.tolist()
+        )
+
+    def blocks(self, timeframe: str) -> tuple[Block, ...]:
+        """Live order blocks, oldest first."""
+        k = self._index[timeframe]
+        ms = int(self._state.parameters["timeframe_ms"][k])
+        rows = self._state.blocks[self.symbol, k, : int(self._state.structure["blocks"][self.symbol, k])]
+        return tuple(
+            Block(
+                id=identity,
+                direction=direction,
+                phase=phase,
+                born_ms=(known + 1) * ms,
+                swept_ms=(swept + 1) * ms if swept else _NO_MS,
+                top=top,
+                bottom=bottom,
+            )
+            for identity, direction, _, known, swept, phase, top, bottom in rows.tolist()
         )

@@ -21,6 +21,7 @@ from aegis.core.errors import ConfigError
 from aegis.kernels.smc_events import BOS, BREAK, CHOCH, KIND_NAMES, SWING, SWING_EXTEND
 from aegis.research.story import Story
 from aegis.signals.strategy import Setup
+from aegis.signals.view import Block
 from aegis.surface.why import iso
 
 __all__ = ["contents", "page", "refuse_existing", "require", "write"]
@@ -60,7 +61,7 @@ def page(story: Story, plotly: str) -> str:
         raise ConfigError(f"{story.symbol}: {story.source} has no closed bar of it")
     template = (resources.files("aegis") / "surface" / "template" / "chart.html.txt").read_text(encoding="utf-8")
     data = msgspec.json.encode(contents(story)).decode().replace("<", "\\u003c")
-    title = f"{story.symbol} {story.config.bars.base}, {story.source}"
+    title = f"{story.symbol} {story.config.bars.names[0]}, {story.source}"
     title = title.replace("&", "&amp;").replace("<", "&lt;")
     return Template(template).substitute(title=title, plotly=plotly, data=data)
 
@@ -97,8 +98,7 @@ def _patterns(story: Story) -> dict[str, list[Data]]:
             if kind in (SWING, SWING_EXTEND) and base:
                 swings.append(_point(number, origin, price, way, f"swing {'high' if way > 0 else 'low'} {price:.10g}"))
             elif kind in (BOS, CHOCH, BREAK):
-                name = story.config.bars.base if base else story.config.bars.structure
-                text = f"{KIND_NAMES[kind]} {name}"
+                text = f"{KIND_NAMES[kind]} {story.config.bars.names[event['timeframe']]}"
                 breaks.append({"known": number, "from": origin, "price": price, "way": way, "text": text, "base": base})
         setups += [_setup(number, story, one) for one in step.setups]
     return {"swings": swings, "breaks": breaks, "setups": setups}
@@ -112,17 +112,17 @@ def _setup(number: int, story: Story, one: Setup) -> Data:
 
 def _zones(story: Story) -> list[Data]:
     """Each zone with the states that it has gone through; `end` is the first bar at which it is gone."""
-    zones: dict[int, Data] = {}
-    alive: set[int] = set()
+    zones: dict[tuple[str, int], Data] = {}
+    alive: set[tuple[str, int]] = set()
+    base = story.config.bars.names[0]
     for number, step in enumerate(story.steps):
-        seen = {zone.id for zone in step.zones}
-        for gone in alive - seen:
+        live = {(name, zone.id): zone for name, found in step.zones.items() for zone in found}
+        for gone in alive - live.keys():
             zones[gone]["end"] = number
-        alive = seen
-        for zone in step.zones:
-            kept = zones.setdefault(
-                zone.id, {"born": number, "end": len(story.steps), "way": zone.direction, "states": []}
-            )
+        alive = set(live)
+        for key, zone in live.items():
+            new = {"born": number, "end": len(story.steps), "way": zone.direction, "base": key[0] == base, "states": []}
+            kept = zones.setdefault(key, new | {"block": isinstance(zone, Block)})
             state = {"top": zone.top, "bottom": zone.bottom, "phase": zone.phase}
             if not kept["states"] or {key: kept["states"][-1][key] for key in state} != state:
                 kept["states"].append({"known": number, **state})

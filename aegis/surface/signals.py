@@ -24,7 +24,7 @@ def signals(story: Story, *, as_json: bool) -> str:
     found = rows(story)
     if as_json:
         return json.dumps(found, indent=2)
-    head = f"{story.symbol}, {story.source}: {len(story.bars)} bars of {story.config.bars.base}"
+    head = f"{story.symbol}, {story.source}: {len(story.bars)} bars of {story.config.bars.names[0]}"
     return head + "\n" + columns(found, empty="nothing was seen")
 
 
@@ -40,7 +40,7 @@ def _row(at_ns: int, what: str, way: str, timeframe: str, levels: str, note: str
 
 
 def _patterns(story: Story) -> Iterator[tuple[int, dict[str, str]]]:
-    names = (story.config.bars.base, story.config.bars.structure)
+    names = story.config.bars.names
     for step in story.steps:
         for event in step.events:
             top, bottom = float(event["top"]), float(event["bottom"])
@@ -59,7 +59,7 @@ def _patterns(story: Story) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _decisions(story: Story) -> Iterator[tuple[int, dict[str, str]]]:
-    base = story.config.bars.base
+    base = story.config.bars.names[0]
     for row in story.records:
         if row["kind"] == "decision":
             levels = f"entry {row['level']} stop {row['stop']} target {row['target']}"

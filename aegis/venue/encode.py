@@ -44,14 +44,14 @@ def encode(request: Request) -> Call:
 def _order(request: OrderRequest) -> Call:
     params: dict[str, str | int] = {
         "symbol": request.symbol,
-        "side": request.side.value,
-        "type": request.type.value,
+        "side": request.side.text,
+        "type": request.type.text,
         "quantity": plain(request.qty),
     }
     if request.type is OrderType.LIMIT:
         if request.price is None or request.tif is None:
             raise InvariantBroken(f"LIMIT order {request.cid} without price or time in force")
-        params |= {"price": plain(request.price), "timeInForce": request.tif.value}
+        params |= {"price": plain(request.price), "timeInForce": request.tif.text}
     elif request.price is not None or request.tif is not None:
         raise InvariantBroken(f"MARKET order {request.cid} with price or time in force")
     if request.reduce_only:

@@ -14,6 +14,7 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import Side
+from aegis.exchange.money import decimal_of
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
 from aegis.research.bench import exchange, exchange_day, exchange_orders
@@ -81,7 +82,7 @@ def test_the_order_core_rests_matches_and_cancels() -> None:
     account = desk.core.state.accounts["bench"]
     assert desk.core.state.orders.open_orders("bench") == []
     assert len(desk.core.state.fills) == 6
-    assert account.wallet < exchange._WALLET  # fees, and a spread each time
+    assert decimal_of(account.wallet) < exchange._WALLET  # fees, and a spread each time
 
 
 @pytest.mark.parametrize("trips", [exchange_orders.rest_round_trips, exchange_orders.socket_round_trips])

@@ -137,7 +137,7 @@ def test_other_quotes_in_the_market_are_found(run: Run, tmp_path: Path) -> None:
         for one in read_recording(run.directory)
     ]
     found = again(rewrite(run, tmp_path / "tampered", changed), tmp_path / "replay.journal")
-    assert found.startswith("record 1: live decision")
+    assert found.startswith("record 1: live plan")
 
 
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.99])

@@ -21,7 +21,7 @@ from aegis.surface import signals as tables
 from aegis.surface.new_strategy import new_strategy
 from tests.support.recorded_lines import market_lines, write
 
-TEMPLATE_BARS = ('structure = "5s"', 'structure = "2s"')  # a minute of data is enough to warm up
+TEMPLATE_BARS = ('"1s", "5s"', '"1s", "2s"')  # a minute of data is enough to warm up
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_strategy_that_fails_on_one_symbol_trades_on_in_the_others(market: str
 def test_mean_reversion_finds_signals_in_the_replay(market: str, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     table = '[strategy]\nname = "mean_reversion"\nmin_stop_bps = 10.0\n'
-    bars = '[bars]\nbase = "1s"\nstructure = "2s"\n[universe]\nmin_volume_quote = 10000.0\nmax_spread_bps = 100.0\n'
+    bars = '[bars]\ntimeframes = ["1s", "2s"]\n[universe]\nmin_volume_quote = 10000.0\nmax_spread_bps = 100.0\n'
     path.write_text(table + bars)
     told = replays.replay([market], ReplayOptions(config_name=str(path)), say=lambda _: None)
     assert told.sections["signals"]["signals"] >= 1

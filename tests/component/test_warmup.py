@@ -111,6 +111,19 @@ async def test_bars_that_the_venue_serves_are_taken_from_it(autojump_clock: Any)
     assert state.symbols["warm"][0]
 
 
+async def test_each_of_many_timeframes_gets_its_own_warm_up(autojump_clock: Any) -> None:
+    """Served or built, with base bars enough to complete the longest one that is in progress."""
+    frames = (60_000, 120_000, 14_400_000, 43_200_000)
+    stand = make_stand(autojump_clock, frames, bars=20, age_s=16_000, fine_ms=60_000)
+    base, higher = await stand.warmup.fetch(0)
+    assert [len(one) for one in (base, *higher)] == [722, 0, 21, 21]
+    assert [one["timeframe"][0] for one in higher[1:]] == [2, 3]
+    state = new_state(1, frames, AnalysisParams(warm_bars=20))
+    set_live_from(state, 0, START_MS // 60_000 * 60_000)
+    assert seed(state, 0, base, higher).code is SeedCode.OK
+    assert state.symbols["warm"][0]
+
+
 async def test_a_young_symbol_gives_what_it_has(autojump_clock: Any) -> None:
     stand = make_stand(autojump_clock, age_s=700)  # of which 600 lie in the future
     base, _ = await stand.warmup.fetch(0)

@@ -24,7 +24,10 @@ def number(low: float, high: float) -> st.SearchStrategy[float]:
 
 
 symbols = st.lists(st.text(string.ascii_uppercase + string.digits + "人生", min_size=1, max_size=12), max_size=4)
-bars = st.sampled_from([("1s", "5s"), ("1m", "5m"), ("1m", "90m"), ("60s", "300s"), ("1h", "1d"), ("12h", "24h")])
+bars = st.sampled_from([
+    ["1s", "5s"], ["1m"], ["1m", "5m", "15m", "1h"], ["1m", "90m"], ["60s", "180s", "300s"],
+    ["1h", "1d"], ["12h", "24h"],
+])  # fmt: skip
 latencies = st.tuples(number(0.1, 10_000), number(0, 50_000)).map(
     lambda pair: {"latency_median_ms": pair[0], "latency_p99_ms": pair[0] + pair[1]}
 )
@@ -82,7 +85,7 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     for name, fields in TABLES.items():
         tree[name] = draw(st.fixed_dictionaries({}, optional=fields))
     tree["exchange"] |= draw(st.just({}) | latencies)
-    tree["bars"] = draw(st.just({}) | bars.map(lambda pair: {"base": pair[0], "structure": pair[1]}))
+    tree["bars"] = draw(st.just({}) | bars.map(lambda names: {"timeframes": names}))
     return tree
 
 
@@ -127,7 +130,7 @@ def test_what_a_config_accepts_its_consumers_accept(tree: dict[str, Any]) -> Non
     """A value that `aegis check` lets pass must not blow up when the run starts."""
     config = configs.loads(tomli_w.dumps(tree))
     bars = config.bars
-    _, analysis = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
+    _, analysis = make_strategy(config.strategy, bars.names, warm_bars=bars.warmup_bars)
     new_state(1, bars.timeframes_ms, analysis)
     told = attrs.asdict(config.exchange, filter=lambda field, _: not field.name.endswith("_bps"))
     assert ExchangeSettings(seed=config.seed, **told).symbols == config.exchange.symbols

@@ -62,12 +62,14 @@ class Street:
 
     def tick(self) -> None:
         rig, ms = self.rig, self.rig.now_ns // MS
+        quotes = b""
         for i in range(2):
             self.price[i] += self.random.choice((-24.0, -6.0, 0.0, 6.0, 24.0))
             self.ids[i] += 1 if self.random.random() > 0.001 else 3  # now and then a trade is lost
-            rig.read(0, quote(ms, self.ids[i], self.price[i] - 0.1, self.price[i] + 0.1, i))
+            quotes += quote(ms, self.ids[i], self.price[i] - 0.1, self.price[i] + 0.1, i)
             self.recent.append(trade(ms, self.ids[i], self.price[i], symbol=i) + marks(ms, i, self.price[i]))
             rig.read(1, self.recent[-1])
+        rig.read(0, quotes)
 
     def analyse(self) -> None:
         machine, now_ns = self.rig.machine, self.rig.now_ns

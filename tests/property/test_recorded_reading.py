@@ -17,7 +17,8 @@ from aegis.kernels import wire
 from aegis.kernels.depth import judge_depth
 from aegis.kernels.lines import Chunk, apply_lines
 from aegis.kernels.market import AGG_TRADE, counts, new_table
-from aegis.kernels.recorded import ALL, LINE_LEFT, MARKS_DUE, NEXT_MARK_NS, NOW_NS, OFFSET_NS, Reader
+from aegis.kernels.recorded import ALL, LINE_LEFT, MARKS_DUE
+from aegis.kernels.recorded_events import NEXT_MARK_NS, NOW_NS, OFFSET_NS, Reader
 from aegis.venue import strict
 from aegis.venue.market_events import Depth
 from tests.support.recorded_lines import market_lines
@@ -114,14 +115,16 @@ def test_a_sound_depth_update_is_judged_sound() -> None:
     assert judge_depth(data, 0, len(data), table.cells) == len(data)
 
 
-@given(st.lists(st.integers(0, len(LINES)), max_size=6))
-def test_lines_change_the_table_as_frames_of_a_socket_do_wherever_they_are_cut(cuts: list[int]) -> None:
+@given(st.lists(st.integers(0, len(LINES)), max_size=6), st.booleans())
+def test_lines_change_the_table_as_frames_of_a_socket_do_wherever_they_are_cut(cuts: list[int], known: bool) -> None:
     _, _, chunk = read(list(LINES[:-1]))
-    tables = [new_table([one.symbol for one in LISTINGS], [8] * len(LISTINGS), 1_000, AGG_TRADE) for _ in range(2)]
+    names, decimals = [one.symbol for one in LISTINGS], [one.qty_decimals for one in LISTINGS]
+    tables = [new_table(names, decimals, 1_000, AGG_TRADE) for _ in range(2)]
+    symbols = np.array([place if known else -1 for place in range(len(LISTINGS))], np.int32)
     number = 0
     for cut in [*sorted(cuts), len(chunk.lines)]:
         until_ns = int(chunk.lines["now_ns"][cut]) if cut < len(chunk.lines) else 2**62
-        status, number, _ = apply_lines(chunk.data, chunk.lines, number, until_ns, tables[0])
+        status, number, _ = apply_lines(chunk.data, chunk.lines, number, until_ns, symbols, tables[0])
         assert status == kernels.DONE
         assert number == len(chunk.lines) or chunk.lines["now_ns"][number] >= until_ns
     result = wire.new_result()
@@ -131,5 +134,3 @@ def test_lines_change_the_table_as_frames_of_a_socket_do_wherever_they_are_cut(c
     assert counts(tables[0]) == counts(tables[1])
     for ours, theirs in zip(tables[0][:-1], tables[1][:-1], strict=True):
         assert ours.tobytes() == theirs.tobytes()
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 
 import attrs
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.kernels import market, wire
-from aegis.kernels.quick import MISSED, quick_quote
 from aegis.venue.inbox import Closed, Inbox, Ping
 from aegis.venue.market_events import Malformed
 from tests.conftest import EXAMPLES
@@ -29,10 +27,11 @@ from tests.support.market_feed import (
     payloads,
     ticks,
     written_quotes,
+    written_trades,
 )
 
 sources = st.sampled_from((market.AGG_TRADE, market.TRADE))
-any_texts = payloads() | written_quotes()
+any_texts = payloads() | written_quotes() | written_trades()
 
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -88,34 +87,6 @@ def test_a_mutated_payload_is_never_misread(text: str, data: st.DataObject) -> N
         return
     model.payload(bytes(raw).decode())  # raises where it is no JSON
     assert_equal(table, model)
-
-
-PRICES = '"b":"61800.20","B":"2.507","a":"0.30","A":"2"'
-TIMES = {"T": "1723161256313", "E": "1723161256314"}
-BEHIND = f'{{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT",{PRICES},"T":{TIMES["T"]},"E":{TIMES["E"]}'
-BEFORE = f'{{"e":"bookTicker","u":17,"E":{TIMES["E"]},"T":{TIMES["T"]},"s":"BTCUSDT",{PRICES}'
-
-
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of the scan, looked at by itself")
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize(
-    ("head", "tail"),
-    [
-        (BEHIND, "}"),  # as recorded in 2024
-        (BEHIND, ',"st":1}'),
-        (BEHIND, ',"st":1,"ps":"BTCUSDT"}'),
-        (BEFORE, ',"st":1,"ps":"BTCUSDT"}'),  # as documented since 2026-06-30
-    ],
-)
-def test_what_the_venue_writes_is_read_by_its_fixed_text(head: str, tail: str, wrapped: bool) -> None:
-    text = f'{{"stream":"btcusdt@bookTicker","data":{head}{tail}}}' if wrapped else head + tail
-    table, model = make_table(), PlainMarket(market.AGG_TRADE)
-    array = np.frombuffer(text.encode(), np.uint8).copy()
-    assert quick_quote(table, array, 0, len(array), NOW_NS) == market.APPLIED
-    model.payload(text)
-    assert_equal(table, model)
-    for end in range(len(array)):
-        assert quick_quote(table, array[:end], 0, end, NOW_NS) == MISSED
 
 
 @attrs.frozen

@@ -23,6 +23,7 @@ from aegis.engine.inputs import NoTap
 from aegis.engine.journal_format import Record
 from aegis.engine.machine import Machine
 from aegis.kernels.layout import EVENT
+from aegis.kernels.market import symbol_index
 from aegis.kernels.state import Records
 from aegis.signals.strategy import Advice, Setup, Strategy
 from aegis.signals.view import SymbolView
@@ -174,7 +175,7 @@ class Rig:
         text = make_quote(self.updates, s=name, b=f"{bid:.1f}", a=f"{ask:.1f}", B="900", A="900", E=now_ms, T=now_ms)
         self.channel.recv_ns = self.now_ns
         if mark:
-            index = SYMBOLS.index(name)
+            index = symbol_index(self.machine.table, name)
             row = self.machine.table.symbols[index]
             row["mark"], row["mark_ms"] = bid, now_ms
         (outcome,) = strict.decode(text, self.machine.table, self.now_ns)

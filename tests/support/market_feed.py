@@ -285,3 +285,20 @@ def written_quotes(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS) -> str:
     if draw(st.booleans()):
         value = {"stream": f"{event['s'].lower()}@bookTicker", "data": value}
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@st.composite
+def written_trades(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS) -> str:
+    """An aggTrade or a trade exactly as the venue writes it, in each of the forms that are known of it."""
+    event = draw(ticks(symbols, ("aggTrade", "trade")))
+    if event["e"] == "trade":
+        order = ("e", "E", "T", "s", "t", "p", "q", "X", "m")
+    else:
+        named = draw(st.permutations("sa"))
+        order = ("e", "E", *named, "p", "q", *(("nq",) if draw(st.booleans()) else ()), "f", "l", "T", "m")
+    if "st" in event:
+        order = (*order, "st")
+    value: Any = {name: event["q"] if name == "nq" else event[name] for name in order}
+    if draw(st.booleans()):
+        value = {"stream": f"{event['s'].lower()}@{event['e']}", "data": value}
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

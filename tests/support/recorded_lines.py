@@ -68,7 +68,7 @@ def changed(
 def quick_config(directory: Path, **sections: dict[str, Any]) -> str:
     """A config file: the simulator's, with bars so short that a minute is enough to warm up and trade, and changes."""
     config = configs.load("sim")
-    for name, changes in {"bars": {"base": "1s", "structure": "2s"}, **sections}.items():
+    for name, changes in {"bars": {"timeframes": ["1s", "2s"]}, **sections}.items():
         config = attrs.evolve(config, **{name: attrs.evolve(getattr(config, name), **changes)})
     path = directory / f"quick-{configs.decision_hash(config)}-{config.log.level}.toml"
     path.write_text(configs.dump(config))

@@ -29,7 +29,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def read_story(symbol: str, **options: Any) -> Any:
         seen.append((symbol, {name: value for name, value in options.items() if name != "say"}))
         return story.Story(
-            symbol=symbol, source="x", config=CONFIG, bars=bars, steps=tuple(story.walk(bars, CONFIG)), records=()
+            symbol=symbol, source="x", config=CONFIG, bars=bars.base, steps=tuple(story.walk(bars, CONFIG)), records=()
         )
 
     monkeypatch.setattr(story, "bars_of_file", bars_of_file)

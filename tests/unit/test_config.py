@@ -106,16 +106,24 @@ WRONG = {
     "[universe]\nexclude = ['btcusdt']": ("universe.exclude", "must be names in capitals, such as BTCUSDT"),
     "[universe]\nquote = ''": ("universe.quote", "must be an asset, such as USDT"),
     "[feed]\ntrade_source = 'trades'": ("feed.trade_source", "must be one of aggTrade, trade"),
-    "[bars]\nbase = 60": ("bars.base", "must be text in quotes, not 60"),
-    "[bars]\nbase = '60'": ("bars.base", "'60' is no bar length"),
-    "[bars]\nbase = '1min'": ("bars.base", "'1min' is no bar length"),
-    "[bars]\nbase = '100ms'": ("bars.base", "'100ms' is no bar length"),
-    "[bars]\nbase = '0s'": ("bars.base", "'0s' is no bar length"),
-    "[bars]\nbase = '7s'": ("bars.base", "'7s' does not divide a day"),
-    "[bars]\nbase = '2m'\nstructure = '4m'": ("bars.base", "the venue serves 1s, 1m, 3m"),
-    "[bars]\nstructure = '90s'": ("bars.structure", "'90s' is no multiple of base '1m'"),
-    "[bars]\nstructure = '1m'": ("bars.structure", "'1m' is no multiple of base '1m'"),
-    "[bars]\nstructure = '3600000000000000000000d'": ("bars.structure", "is no bar length"),
+    "[bars]\ntimeframes = '1m'": ("bars.timeframes", "must be a list of texts in quotes, not '1m'"),
+    "[bars]\ntimeframes = [60]": ("bars.timeframes", "must be a list of texts in quotes"),
+    "[bars]\ntimeframes = ['60']": ("bars.timeframes", "'60' is no bar length"),
+    "[bars]\ntimeframes = ['1min']": ("bars.timeframes", "'1min' is no bar length"),
+    "[bars]\ntimeframes = ['100ms']": ("bars.timeframes", "'100ms' is no bar length"),
+    "[bars]\ntimeframes = ['0s']": ("bars.timeframes", "'0s' is no bar length"),
+    "[bars]\ntimeframes = ['7s']": ("bars.timeframes", "'7s' does not divide a day"),
+    "[bars]\ntimeframes = []": ("bars.timeframes", "must be 1 to 8 bar lengths, not 0"),
+    "[bars]\ntimeframes = ['1s', '2s', '3s', '4s', '5s', '6s', '8s', '9s', '10s']": ("bars.timeframes", "not 9"),
+    "[bars]\ntimeframes = ['2m', '4m']": ("bars.timeframes", "as the first the venue serves 1s, 1m, 3m"),
+    "[bars]\ntimeframes = ['1m', '90s']": ("bars.timeframes", "'90s' is no multiple of the first, '1m'"),
+    "[bars]\ntimeframes = ['1m', '60s']": ("bars.timeframes", "'60s' is not longer than the one before it"),
+    "[bars]\ntimeframes = ['1m', '15m', '5m']": ("bars.timeframes", "'5m' is not longer than the one before it"),
+    "[bars]\ntimeframes = ['1m', '3600000000000000000000d']": ("bars.timeframes", "is no bar length"),
+    "[bars]\nbase = '1m'": ("bars.base", "unknown key"),
+    "[strategy]\nstructure = '15m'": ("strategy.structure", "must be one of 1m, 5m, not '15m'"),
+    "[strategy]\ntrigger = 'base'": ("strategy.trigger", "must be one of 1m, 5m, not 'base'"),
+    "[strategy]\nname = 'order_block'\ntimeframe = '1h'": ("strategy.timeframe", "must be one of 1m, 5m, not '1h'"),
     "[bars]\nlateness_ms = 0.25": ("bars.lateness_ms", "must be a whole number, not 0.25"),
     "[strategy]\nmax_zone_age_bars = 2": ("strategy.max_zone_age_bars", "must be between 3 and 500, not 2"),
     "[risk]\nrisk_pct = 99": ("risk.risk_pct", "99 is not in (0, 5]"),
@@ -173,10 +181,10 @@ def test_text_that_is_no_config_is_one_short_line(text: str, help_: str) -> None
 
 
 def test_every_mistake_of_a_file_is_told_at_once() -> None:
-    line = complaint("mode = 5\n[risk]\nleverage = 0.5\nnope = 1\n[bars]\nbase = true")
+    line = complaint("mode = 5\n[risk]\nleverage = 0.5\nnope = 1\n[bars]\ntimeframes = true")
     assert line.split("; ") == [
         "mode: must be text in quotes, not 5",
-        "bars.base: must be text in quotes, not True",
+        "bars.timeframes: must be a list of texts in quotes, not True",
         "risk.leverage: must be a whole number, not 0.5",
         "risk.nope: unknown key",
     ]
@@ -256,7 +264,7 @@ def test_no_bar_has_a_fraction_of_a_second(ms: int) -> None:
 
 
 def test_a_recording_may_warm_up_on_less_than_a_config_may_ask_for() -> None:
-    short = BarsConfig(base="1s", structure="5s").shortened(20)
+    short = BarsConfig(timeframes=("1s", "5s")).shortened(20)
     assert (short.warmup_bars, short.timeframes_ms) == (20, (1_000, 5_000))
     with pytest.raises(ValueError, match="warmup_bars: must be between 500 and 1400, not 20"):
         BarsConfig(warmup_bars=20)

@@ -11,10 +11,11 @@ import attrs
 import pytest
 
 from aegis import config as configs
-from aegis.config import ConfigError, FvgRetestConfig, MeanReversionConfig, OwnStrategyConfig
+from aegis.config import ConfigError, FvgRetestConfig, MeanReversionConfig, OrderBlockConfig, OwnStrategyConfig
 from aegis.signals.choose import make_strategy
 from aegis.signals.fvg_retest import FvgRetest
 from aegis.signals.mean_reversion import MeanReversion
+from aegis.signals.order_block import OrderBlock
 
 GOOD = """
 from __future__ import annotations
@@ -73,8 +74,12 @@ def test_a_name_chooses_the_class_and_its_parameters() -> None:
     chosen = configs.loads("[strategy]\nname = 'mean_reversion'\nband_sigma = 2.5")
     assert chosen.strategy == MeanReversionConfig(band_sigma=2.5)
     assert configs.loads(configs.dump(chosen)) == chosen
-    assert isinstance(make_strategy(FvgRetestConfig(), "1m", "5m")[0], FvgRetest)
-    strategy, analysis = make_strategy(MeanReversionConfig(bollinger_period=30), "1m", "5m", warm_bars=77)
+    assert isinstance(make_strategy(FvgRetestConfig(), ("1m", "5m"))[0], FvgRetest)
+    assert configs.loads("[strategy]\nname = 'order_block'\nswing = 4").strategy == OrderBlockConfig(swing=4)
+    blocks, analysis = make_strategy(OrderBlockConfig(swing=4, sweep_bars=3), ("1m", "5m"))
+    assert isinstance(blocks, OrderBlock)
+    assert (analysis.swing_lengths, analysis.sweep_bars) == ((4,), 3)
+    strategy, analysis = make_strategy(MeanReversionConfig(bollinger_period=30), ("1m", "5m"), warm_bars=77)
     assert isinstance(strategy, MeanReversion)
     assert (analysis.bollinger_period, analysis.warm_bars) == (30, 77)
 
@@ -82,9 +87,10 @@ def test_a_name_chooses_the_class_and_its_parameters() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name = 'nope'", "strategy.name: must be one of fvg_retest, mean_reversion, not 'nope'"),
+        ("name = 'nope'", "strategy.name: must be one of fvg_retest, order_block, mean_reversion, not 'nope'"),
         ("name = 5", "strategy.name: must be text in quotes, not 5"),
         ("name = 'mean_reversion'\ntarget_r = 2.0", "strategy.target_r: unknown key"),
+        ("name = 'order_block'\nsweep_bars = 0", "strategy.sweep_bars: must be between 1 and 20, not 0"),
         ("name = 'mean_reversion'\nrsi_lo = 2", "strategy.rsi_lo: unknown key (did you mean rsi_low?)"),
         ("name = 'mean_reversion'\nrsi_low = 50", "strategy.rsi_low: must be between 1 and 49, not 50.0"),
         ("file = 5", "strategy: must be text in quotes, not 5"),
@@ -107,7 +113,7 @@ def test_a_file_of_the_users_own_is_found_beside_the_config_and_typed(tmp_path: 
         "maybe": int,
     }  # fmt: skip
     assert (told["lookback"], told["factor"], told["names"]) == (30, 2.0, ("a", "b"))
-    strategy, _ = make_strategy(config.strategy, "1m", "5m")
+    strategy, _ = make_strategy(config.strategy, ("1m", "5m"))
     assert (strategy.name, strategy.every_bar) == ("mine", True)
 
 
@@ -188,4 +194,4 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
 def test_a_class_that_cannot_be_made_is_one_line(change: tuple[str, str], says: str, tmp_path: Path) -> None:
     config = configs.load(own(tmp_path, GOOD.replace(*change)))
     with pytest.raises(ConfigError, match=says):
-        make_strategy(config.strategy, "1m", "5m")
+        make_strategy(config.strategy, ("1m", "5m"))

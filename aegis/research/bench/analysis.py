@@ -60,9 +60,9 @@ def measure(bench: Bench) -> Iterator[Row]:
 # -- one cycle ---------------------------------------------------------------------------------------------------------
 async def _cycles(count: int) -> list[int]:
     """Nanoseconds of each of `count` cycles on warm symbols, in the course of which bars of one minute close."""
-    clock, config = SystemClock(), _config()
+    clock, config = SystemClock(), _config("1m", "5m")
     bars = config.bars
-    _, params = make_strategy(config.strategy, bars.base, bars.structure, warm_bars=bars.warmup_bars)
+    _, params = make_strategy(config.strategy, bars.names, warm_bars=bars.warmup_bars)
     base_ms, higher_ms = config.bars.timeframes_ms
     analysis = Analysis(new_state(_SYMBOLS, (base_ms, higher_ms), params))
     cpu = Cpu(trio.CapacityLimiter(4), Metrics(), clock.monotonic_ns)
@@ -101,9 +101,9 @@ def _job(number: int, start_ms: int, base_ms: int) -> Job:
     return Job(rows=rows, watermark_ms=now_ms)
 
 
-def _config(base: str = "1m", structure: str = "5m") -> Config:
+def _config(*timeframes: str) -> Config:
     """As shipped for the simulator, with other bars."""
-    return attrs.evolve(configs.load("sim"), bars=BarsConfig(base=base, structure=structure))
+    return attrs.evolve(configs.load("sim"), bars=BarsConfig(timeframes=timeframes))
 
 
 # -- every bar at once -------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def _closing(bench: Bench) -> Iterator[Row]:
 
 async def _closing_run(bench: Bench) -> list[_Burst]:
     """Bars of one second, so that every second all of them close; one stage, several windows."""
-    clock, config, closings = SystemClock(), _config(base="1s", structure="5s"), _Closings()
+    clock, config, closings = SystemClock(), _config("1s", "5s"), _Closings()
     seconds = bench.effort.seconds(_BARS_S, 2.0)
     found = []
     async with open_source(symbols=_SYMBOLS, rate=_CALM_RATE) as source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal, localcontext
+from decimal import Decimal
 
 import attrs
 import numpy as np
@@ -11,7 +11,7 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import MONEY, Fees
+from aegis.exchange.account import Fees
 from aegis.exchange.booking import ExpiryReason
 from aegis.exchange.books import Books
 from aegis.exchange.core import Core
@@ -141,13 +141,12 @@ def _order_core(operations: int) -> float:
     """Operations a second of processor time: an order that rests, one that matches, and the cancel of the first."""
     desk, clock = _Desk.new(), SystemClock()
     done, begin_ns = 0, clock.cpu_ns()
-    with localcontext(MONEY):
-        while done < operations:
-            side = Side.SELL if done // (3 * _TRADED) % 2 else Side.BUY
-            for listing in desk.listings[:_TRADED]:
-                desk.three(listing, side)
-                done += 3
-            desk.step()
+    while done < operations:
+        side = Side.SELL if done // (3 * _TRADED) % 2 else Side.BUY
+        for listing in desk.listings[:_TRADED]:
+            desk.three(listing, side)
+            done += 3
+        desk.step()
     return done / ((clock.cpu_ns() - begin_ns) / 1e9)
 
 
@@ -170,6 +169,7 @@ class _Desk:
         core = Core(
             books, History(listings, None, start_ms), listings, [account], fees=Fees(), ledger=Ledger(),
             draws=LatencyStream(Latency(median_ms=0.0, p99_ms=0.0), 1), seed=1, limits=RateLimits(_UNLIMITED),
+            insurance=0,
         )  # fmt: skip
         return cls(core, books, tuple(listings))
 

@@ -64,8 +64,7 @@ min_volume_quote = 0.0
 max_spread_bps = 1_000.0
 
 [bars]
-base = "1s"
-structure = "5s"
+timeframes = ["1s", "5s"]
 
 [strategy]
 min_gap_atr = 2.0
@@ -91,6 +90,9 @@ order_rate_pct = 100.0
 orders_10s = 100_000
 orders_1m = 1_000_000
 
+[execution]
+hot_loop = {hot_loop}
+
 [journal]
 durability = "{durability}"
 """
@@ -105,6 +107,7 @@ class Case:
     symbols: int = 300
     durability: str = "process"
     tick_ms: float = 1.0
+    hot_loop: bool = True
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -150,7 +153,7 @@ async def run_case(case: Case, directory: Path) -> Measured:
 def _config(case: Case, found: ExchangeAddresses, port: int) -> str:
     return _CONFIG.format(
         seed=_SEED, rest=found.rest, stream=found.stream, trade=f"ws://127.0.0.1:{port}/ws-fapi/v1",
-        symbols=case.symbols, durability=case.durability,
+        symbols=case.symbols, durability=case.durability, hot_loop=str(case.hot_loop).lower(),
     )  # fmt: skip
 
 

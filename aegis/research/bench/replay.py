@@ -91,7 +91,7 @@ def _many_config() -> configs.Config:
     config = configs.load("sim")
     assert isinstance(config.strategy, FvgRetestConfig)
     strategy = attrs.evolve(config.strategy, trigger_swing=2, structure_swing=2, min_gap_atr=0.1)
-    return attrs.evolve(config, bars=BarsConfig(base="1s", structure="2s"), strategy=strategy)
+    return attrs.evolve(config, bars=BarsConfig(timeframes=("1s", "2s")), strategy=strategy)
 
 
 def _data_s(summary: Any) -> float:

@@ -28,7 +28,8 @@ from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.machine import Machine
 from aegis.engine.service import Service
 from aegis.engine.warmup import Warmup
-from aegis.exchange.listing import Listing, exchange_info
+from aegis.exchange.exchange_info import exchange_info
+from aegis.exchange.listing import Listing
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
 from aegis.runtime.clock import SystemClock, seeded_random

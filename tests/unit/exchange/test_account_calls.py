@@ -48,14 +48,6 @@ def test_a_margin_change_is_refused(changes, code):
     assert rig.call("GET", "/fapi/v3/positionRisk")[0]["isolatedWallet"] == held
 
 
-def test_o_one_way_mode_stays():
-    rig = make_rig()
-    path = "/fapi/v1/positionSide/dual"
-    assert rig.call("POST", path, dualSidePosition="false") == ("refused", -4059)
-    assert rig.call("POST", path, dualSidePosition="true") == ("refused", -1020)
-    assert rig.call("GET", path) == {"dualSidePosition": False}
-
-
 def test_the_older_reads_list_flat_symbols_and_agree_with_the_newer():
     rig = isolated_rig()
     risks = {row["symbol"]: row for row in rig.call("GET", "/fapi/v2/positionRisk")}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.exchange.listing import decimal_text, exchange_info, synthetic_listings
+from aegis.exchange.exchange_info import exchange_info
+from aegis.exchange.listing import decimal_text, synthetic_listings
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 86_400_000

@@ -78,13 +78,14 @@ def test_an_isolated_position_is_liquidated_and_loses_no_more_than_its_margin():
     rig.wait(1_500)
     assert rig.position() == 0
     view = rig.view.only
-    # The quote lies beyond the bankruptcy price, so the insurance fund takes the rest; the fee comes on top.
-    assert rig.wallet() == before - margin - D(view.fills[-1]["commission"])
+    # The quote lies beyond the bankruptcy price: the insurance fund bears what it costs more.
+    assert rig.wallet() == before - margin
     assert view.open_orders == {}
     assert view.open_algo_orders == {}
     assert view.insurance > 0
     closing = [event["o"] for event in rig.heard("ORDER_TRADE_UPDATE") if event["o"]["c"].startswith("autoclose-")]
-    assert [event["x"] for event in closing] == ["NEW", "CALCULATED"]
+    assert [event["x"] for event in closing] == ["NEW", "EXPIRED", "NEW", "CALCULATED"]
+    assert [event["o"] for event in closing[::2]] == ["LIMIT", "MARKET"]
     assert ("EXPIRED", "5") in {(event["o"]["X"], event["o"]["er"]) for event in rig.heard("ORDER_TRADE_UPDATE")}
     assert "INSURANCE_CLEAR" in [event["a"]["m"] for event in rig.heard("ACCOUNT_UPDATE")]
 

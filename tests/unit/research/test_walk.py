@@ -10,9 +10,10 @@ import pytest
 import tomli_w
 
 from aegis import config as configs
-from aegis.config import Config, FvgRetestConfig, MeanReversionConfig
+from aegis.config import Config, FvgRetestConfig, MeanReversionConfig, OrderBlockConfig
 from aegis.core.errors import ConfigError
 from aegis.kernels.smc import detect
+from aegis.research.candles import Candles
 from aegis.research.lookahead import lookahead
 from aegis.research.named_strategy import with_strategy
 from aegis.research.walk import made_up_bars, walk
@@ -21,6 +22,8 @@ from aegis.surface.signals import changed
 
 CONFIG = Config(strategy=FvgRetestConfig(min_gap_atr=0.1, trigger_swing=3))
 BARS = made_up_bars(400, seed=3)
+#: Wide pools and old sweeps: 400 bars are few.
+LOOSE_BLOCKS = OrderBlockConfig(swing=2, pool_atr=1.0, max_sweep_age_bars=60)
 
 CHEAT = """
 import attrs
@@ -63,37 +66,59 @@ def cheat(folder: Path, **keys: object) -> Config:
 
 
 def test_the_walk_shows_the_events_of_the_whole_series_when_they_are_known() -> None:
-    _, params = make_strategy(CONFIG.strategy, "1m", "5m", warm_bars=20)
+    _, params = make_strategy(CONFIG.strategy, ("1m", "5m"), warm_bars=20)
     steps = list(walk(BARS, CONFIG))
-    assert [int(step.bar["open_time"]) for step in steps] == BARS["open_time"].tolist()
+    assert [int(step.bar["open_time"]) for step in steps] == BARS.base["open_time"].tolist()
     found = np.concatenate([step.events for step in steps])
     found = found[found["timeframe"] == 0]
-    whole = detect(BARS, 60_000, params)
+    whole = detect(BARS.base, 60_000, params)
     warm = whole[whole["known_at"] >= found["known_at"][0]]
     assert len(found) > 50
     for name in ("kind", "direction", "id", "origin", "formed_at", "known_at", "top", "bottom"):
         assert found[name].tolist() == warm[name].tolist()
     for step in steps:
         assert (step.events["known_at"] <= step.known_ms).all()
-        assert all(zone.known_at_ms <= step.known_ms for zone in step.zones)
+        assert all(zone.born_ms <= step.known_ms for zones in step.zones.values() for zone in zones)
         assert all(setup.known_at_ms <= step.known_ms for setup in step.setups)
     assert sum(len(step.setups) for step in steps) > 5
 
 
 def test_no_bars_make_no_steps_and_impossible_ones_a_line() -> None:
-    assert list(walk(BARS[:0], CONFIG)) == []
-    far = BARS[:2].copy()
+    assert list(walk(BARS.until(0), CONFIG)) == []
+    far = BARS.base[:2].copy()
     far["open_time"][1] += 10**15 // 60_000 * 60_000
     with pytest.raises(ConfigError, match="bar 1: watermark"):
-        list(walk(far, CONFIG))
+        list(walk(Candles(far), CONFIG))
 
 
-@pytest.mark.parametrize("strategy", [CONFIG.strategy, MeanReversionConfig(min_stop_bps=1.0)])
+@pytest.mark.parametrize("strategy", [CONFIG.strategy, MeanReversionConfig(min_stop_bps=1.0), LOOSE_BLOCKS])
 def test_the_strategies_that_ship_do_not_know_the_future(strategy: configs.StrategyConfig) -> None:
     verdict = lookahead(attrs.evolve(CONFIG, strategy=strategy), BARS, prefixes=5)
     assert (verdict.change, verdict.bars, verdict.prefixes) == (None, 400, 6)
     assert verdict.setups > 5
     assert changed(verdict, as_json=False).endswith("the same signals every time")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        FvgRetestConfig(min_gap_atr=0.1, trigger="3m", structure="15m", structure_swing=2),
+        OrderBlockConfig(timeframe="3m", swing=2, pool_atr=1.0, max_sweep_age_bars=60),
+        MeanReversionConfig(timeframe="5m", min_stop_bps=1.0),
+    ],
+)
+def test_on_any_of_several_timeframes_they_do_not_either(strategy: configs.StrategyConfig) -> None:
+    """What they say comes at the close of a bar of their timeframe, of bars that have closed."""
+    bars = configs.BarsConfig(timeframes=("1m", "3m", "5m", "15m"))
+    config, candles = Config(bars=bars, strategy=strategy), made_up_bars(2_000, seed=5)
+    verdict = lookahead(config, candles, prefixes=4)
+    assert verdict.change is None
+    assert verdict.setups > 5
+    name = configs.duration_ms(next(value for key in strategy.TIMEFRAMES if (value := getattr(strategy, key))))
+    for step in walk(candles, config):
+        for setup in step.setups:
+            assert configs.duration_ms(setup.timeframe) == name
+            assert setup.known_at_ms % name == 0
 
 
 def test_a_strategy_that_remembers_what_came_later_is_named_with_its_first_bar(tmp_path: Path) -> None:
@@ -114,10 +139,10 @@ def test_a_strategy_that_fails_is_one_line_with_its_bar(tmp_path: Path) -> None:
 
 
 def test_nothing_said_proves_nothing() -> None:
-    verdict = lookahead(CONFIG, BARS[:10], prefixes=3)
+    verdict = lookahead(CONFIG, BARS.until(10), prefixes=3)
     assert (verdict.change, verdict.setups) == (None, 0)
     assert changed(verdict, as_json=False).endswith("no proof")
-    assert lookahead(CONFIG, BARS[:0]).prefixes == 0
+    assert lookahead(CONFIG, BARS.until(0)).prefixes == 0
 
 
 def test_a_strategy_is_named_in_four_ways(tmp_path: Path) -> None:
@@ -129,7 +154,7 @@ def test_a_strategy_is_named_in_four_ways(tmp_path: Path) -> None:
     assert with_strategy(str(path), CONFIG).strategy == own.strategy
     assert with_strategy("sim", CONFIG).strategy == configs.load("sim").strategy
     for wrong in ("nope", "nope.py", ":", f"{tmp_path}/cheat.txt:Cheat"):
-        with pytest.raises(ConfigError, match=r"STRATEGY: must be one of fvg_retest, mean_reversion, FILE\.py:Class"):
+        with pytest.raises(ConfigError, match=r"STRATEGY: .* fvg_retest, order_block, mean_reversion, FILE\.py:Class"):
             with_strategy(wrong, CONFIG)
     with pytest.raises(ConfigError, match="No such file"):
         with_strategy("nowhere.py:Cheat", CONFIG)

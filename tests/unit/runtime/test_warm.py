@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import trio
 
 import aegis.kernels
 from aegis.kernels.compile import REGISTRY
-from aegis.runtime.garbage import GarbageWatch, freeze_when, settle
+from aegis.runtime.garbage import GarbageWatch, freeze_when, settle, sweep
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.warm import WarmProgress, warm
 
@@ -116,3 +117,37 @@ async def test_what_start_up_makes_later_is_frozen_once_it_is_complete(autojump_
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
+
+
+class _Knot:
+    """Something that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+async def test_a_sweep_frees_cycles_of_the_last_seconds_and_makes_no_full_collection(autojump_clock: Any) -> None:
+    before, full = gc.get_threshold(), []
+    gc.set_threshold(0)
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        full.append(info["generation"])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweep)
+        gc.callbacks.append(look)
+        try:
+            held = _Knot()
+            young, survivor = weakref.ref(_Knot()), weakref.ref(held)
+            await trio.sleep(3)
+            assert young() is None
+            del held  # it has survived a sweep of the young
+            await trio.sleep(3)
+            assert survivor() is not None
+            await trio.sleep(30)
+            assert survivor() is None
+            assert set(full) == {0, 1}
+        finally:
+            gc.callbacks.remove(look)
+            gc.set_threshold(*before)
+            nursery.cancel_scope.cancel()

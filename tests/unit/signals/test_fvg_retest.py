@@ -10,25 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aegis.config import FvgRetestConfig
 from aegis.core.values import Side
 from aegis.kernels.analysis import analyse_all, new_state, seed, set_live_from
 from aegis.kernels.layout import EVENT
 from aegis.kernels.state import State
-from aegis.signals.fvg_retest import FvgRetest, FvgRetestParams
+from aegis.signals.fvg_retest import FvgRetest
 from aegis.signals.strategy import Advice, Setup, Signal, Withdraw
-from aegis.signals.timeframes import parse_timeframe
 from aegis.signals.view import PHASE_FILLED, PHASE_FRESH, PHASE_TOUCHED, Quote, SymbolView
 from tests.support.analysis_cases import EPOCH, MINUTE, make_bars, rows_of
 
-PARAMS = FvgRetestParams(trigger_swing=3, structure_swing=2, max_zone_age_bars=60, min_stop_bps=1.0)
+FRAMES = ("1m", "5m")
+PARAMS = FvgRetestConfig(min_gap_atr=0.1, trigger_swing=3, structure_swing=2, max_zone_age_bars=60, min_stop_bps=1.0)
 NO_EVENTS = np.zeros(0, EVENT)
 BORN = EPOCH + 100 * MINUTE
+
+
+def make(params: FvgRetestConfig = PARAMS) -> FvgRetest:
+    return FvgRetest(params, FRAMES)
 
 
 @pytest.fixture
 def state() -> State:
     """A symbol whose structure and zones the test writes by hand."""
-    state = new_state(1, (MINUTE, 5 * MINUTE), PARAMS.analysis(), ring=512)
+    state = new_state(1, (MINUTE, 5 * MINUTE), make().analysis(500), ring=512)
     state.symbols["warm"] = 1
     return state
 
@@ -53,7 +58,7 @@ def ask(strategy: FvgRetest, state: State) -> list[Advice]:
 def test_a_bullish_gap_in_a_bullish_structure_is_bought_at_its_near_edge(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    (setup,) = ask(FvgRetest(PARAMS), state)
+    (setup,) = ask(make(), state)
     assert isinstance(setup, Setup)
     assert (setup.side, setup.entry, setup.stop, setup.target) == (Side.BUY, 104.0, 100.0, 112.0)
     assert (setup.zone, setup.timeframe, setup.symbol, setup.name) == (500, "1m", 0, "BTCUSDT")
@@ -66,7 +71,7 @@ def test_a_bullish_gap_in_a_bullish_structure_is_bought_at_its_near_edge(state: 
 def test_a_bearish_gap_in_a_bearish_structure_is_sold_at_its_near_edge(state: State) -> None:
     put_zone(state, 0, direction=-1)
     put_trend(state, -1)
-    (setup,) = ask(FvgRetest(PARAMS), state)
+    (setup,) = ask(make(), state)
     assert isinstance(setup, Setup)
     assert (setup.side, setup.entry, setup.stop, setup.target) == (Side.SELL, 101.0, 105.0, 93.0)
 
@@ -75,13 +80,13 @@ def test_a_bearish_gap_in_a_bearish_structure_is_sold_at_its_near_edge(state: St
 def test_a_gap_against_the_structure_is_left_alone(state: State, zone: int, trend: int) -> None:
     put_zone(state, 0, direction=zone)
     put_trend(state, trend)
-    assert ask(FvgRetest(PARAMS), state) == []
+    assert ask(make(), state) == []
 
 
 def test_a_narrow_stop_is_widened_to_the_least_distance(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    (setup,) = ask(FvgRetest(attrs.evolve(PARAMS, min_stop_bps=1_000.0)), state)
+    (setup,) = ask(make(attrs.evolve(PARAMS, min_stop_bps=1_000.0)), state)
     assert isinstance(setup, Setup)
     assert setup.risk == pytest.approx(10.4)
     assert setup.target - setup.entry == pytest.approx(20.8)
@@ -91,16 +96,16 @@ def test_a_narrow_stop_is_widened_to_the_least_distance(state: State) -> None:
 def test_a_stop_or_target_below_zero_is_no_setup(state: State) -> None:
     put_zone(state, 0, top=1.0, bottom=0.5)
     put_trend(state, 1)
-    assert ask(FvgRetest(PARAMS), state) == []
+    assert ask(make(), state) == []
     put_zone(state, 0, direction=-1, top=4.0, bottom=2.0)
     put_trend(state, -1)
-    assert ask(FvgRetest(PARAMS), state) == []
+    assert ask(make(), state) == []
 
 
 def test_a_setup_is_told_once(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    strategy = FvgRetest(PARAMS)
+    strategy = make()
     assert len(ask(strategy, state)) == 1
     assert ask(strategy, state) == []
 
@@ -108,11 +113,11 @@ def test_a_setup_is_told_once(state: State) -> None:
 def test_a_touched_zone_keeps_its_setup_and_gets_no_new_one(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    strategy = FvgRetest(PARAMS)
+    strategy = make()
     ask(strategy, state)
     state.zones[0, 0, 0]["phase"] = PHASE_TOUCHED
     assert ask(strategy, state) == []
-    assert ask(FvgRetest(PARAMS), state) == []
+    assert ask(make(), state) == []
 
 
 def _fill(state: State) -> None:
@@ -133,7 +138,7 @@ def _turn(state: State) -> None:
 def test_a_setup_is_withdrawn_when_its_ground_is_gone(state: State, change: Any, reason: str) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    strategy = FvgRetest(PARAMS)
+    strategy = make()
     ask(strategy, state)
     change(state)
     expected = Withdraw(strategy="fvg_retest", symbol=0, timeframe="1m", zone=500, reason=reason)
@@ -144,7 +149,7 @@ def test_a_setup_is_withdrawn_when_its_ground_is_gone(state: State, change: Any,
 def test_a_merged_zone_replaces_its_setup(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    strategy = FvgRetest(PARAMS)
+    strategy = make()
     ask(strategy, state)
     state.zones[0, 0, 0]["top"] = 106.0
     state.zones[0, 0, 0]["formed"] += 1
@@ -157,13 +162,13 @@ def test_a_symbol_that_is_not_warm_gets_no_setup(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
     state.symbols["warm"] = 0
-    assert ask(FvgRetest(PARAMS), state) == []
+    assert ask(make(), state) == []
 
 
 def test_a_forgotten_symbol_starts_anew(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    strategy = FvgRetest(PARAMS)
+    strategy = make()
     first = ask(strategy, state)
     strategy.forget(0)
     assert ask(strategy, state) == first
@@ -172,18 +177,18 @@ def test_a_forgotten_symbol_starts_anew(state: State) -> None:
 def test_a_signal_of_a_zone_has_one_id_whenever_it_is_made(state: State) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    (setup,) = ask(FvgRetest(PARAMS), state)
+    (setup,) = ask(make(), state)
     assert isinstance(setup, Setup)
     assert Signal.of(setup, 103.9, 1).id == Signal.of(setup, 103.5, 2).id == "fvg_retest:BTCUSDT:1m:500"
 
 
 @pytest.mark.parametrize("wrong", [
-    {"trigger": "x"}, {"structure": "90s"}, {"structure": "5x"}, {"stop_atr": -1.0}, {"target_r": 0.0},
+    {"stop_atr": -1.0}, {"target_r": 0.0},
     {"min_stop_bps": -1.0}, {"time_limit_bars": 0}, {"max_zone_age_bars": 0}, {"trigger_swing": 0},
 ])  # fmt: skip
 def test_parameters_out_of_range_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        FvgRetestParams(**wrong)
+        FvgRetestConfig(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +205,7 @@ def test_parameters_out_of_range_are_refused_by_name(wrong: dict[str, Any]) -> N
 def test_a_setup_whose_levels_are_out_of_order_cannot_be_made(state: State, wrong: dict[str, Any]) -> None:
     put_zone(state, 0)
     put_trend(state, 1)
-    (setup,) = ask(FvgRetest(PARAMS), state)
+    (setup,) = ask(make(), state)
     assert isinstance(setup, Setup)
     with pytest.raises(ValueError, match="out of order"):
         attrs.evolve(setup, **wrong)
@@ -209,10 +214,10 @@ def test_a_setup_whose_levels_are_out_of_order_cannot_be_made(state: State, wron
 # -- on the real analysis ----------------------------------------------------------------------------------------------
 def run(bars: Any, start: int) -> tuple[FvgRetest, State, list[list[Advice]]]:
     """Seeded with the bars before `start`, asked after every later one."""
-    state = new_state(1, tuple(map(parse_timeframe, PARAMS.timeframes())), PARAMS.analysis(warm_bars=20), ring=512)
+    state = new_state(1, (MINUTE, 5 * MINUTE), make().analysis(20), ring=512)
     set_live_from(state, 0, EPOCH + start * MINUTE)
     assert seed(state, 0, bars[:start]).code == 0
-    strategy, said = FvgRetest(PARAMS), []
+    strategy, said = make(), []
     for t in range(start, len(bars)):
         _, events = analyse_all(state, rows_of(bars[t : t + 1], 0, t + 1), EPOCH + (t + 1) * MINUTE)
         view = SymbolView(state, 0, "BTCUSDT", Quote())
@@ -243,11 +248,11 @@ def test_after_a_restart_the_untouched_zones_bring_the_same_setups(number: int, 
     bars = make_bars(number, restart)
     strategy, state, _ = run(bars, 120)
     fresh = {zone.id for zone in SymbolView(state, 0, "BTCUSDT", Quote()).zones("1m") if zone.phase == PHASE_FRESH}
-    before = {k: setup for k, setup in strategy._standing.get(0, {}).items() if k in fresh}
-    again = new_state(1, tuple(map(parse_timeframe, PARAMS.timeframes())), PARAMS.analysis(warm_bars=20), ring=512)
+    before = {k: setup for k, setup in strategy.standing.of(0).items() if k in fresh}
+    again = new_state(1, (MINUTE, 5 * MINUTE), make().analysis(20), ring=512)
     set_live_from(again, 0, EPOCH + restart * MINUTE)
     assert seed(again, 0, bars).code == 0
-    told = FvgRetest(PARAMS).on_events(SymbolView(again, 0, "BTCUSDT", Quote()), NO_EVENTS, EPOCH + restart * MINUTE)
+    told = make().on_events(SymbolView(again, 0, "BTCUSDT", Quote()), NO_EVENTS, EPOCH + restart * MINUTE)
     now = {word.zone: word for word in told if isinstance(word, Setup)}
     assert now.keys() == before.keys()
     for zone, setup in now.items():

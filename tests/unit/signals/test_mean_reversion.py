@@ -20,6 +20,7 @@ from aegis.signals.strategy import Setup
 from aegis.signals.view import Quote, SymbolView
 from tests.support.analysis_cases import EPOCH, MINUTE, make_bars, rows_of
 
+FRAMES = ("1m", "5m")
 NO_EVENTS = np.zeros(0, EVENT)
 PARAMS = MeanReversionConfig(min_stop_bps=50.0)
 LAST = EPOCH + 99 * MINUTE
@@ -28,7 +29,7 @@ LAST = EPOCH + 99 * MINUTE
 @pytest.fixture
 def state() -> State:
     """One symbol: mean 100, deviation 2, close 97, RSI 35; the test changes what it wants."""
-    state = new_state(1, (MINUTE, 5 * MINUTE), MeanReversion(PARAMS).analysis(500), ring=512)
+    state = new_state(1, (MINUTE, 5 * MINUTE), MeanReversion(PARAMS, FRAMES).analysis(500), ring=512)
     state.symbols["warm"] = 1
     row = state.values[0, 0]
     row["mid"], row["sigma"], row["rsi"], row["rsi_valid"] = 100.0, 2.0, 35.0, 1
@@ -38,7 +39,7 @@ def state() -> State:
 
 
 def ask(state: State, params: MeanReversionConfig = PARAMS) -> list[Any]:
-    return MeanReversion(params).on_events(SymbolView(state, 0, "BTCUSDT", Quote()), NO_EVENTS, LAST + MINUTE)
+    return MeanReversion(params, FRAMES).on_events(SymbolView(state, 0, "BTCUSDT", Quote()), NO_EVENTS, LAST + MINUTE)
 
 
 def test_a_low_rsi_buys_the_lower_band_back_to_the_mean(state: State) -> None:
@@ -84,7 +85,7 @@ def test_no_stop_below_zero(state: State) -> None:
 def test_on_any_bars_a_setup_is_known_sound_and_to_be_reached_within_its_bar(number: int) -> None:
     bars = make_bars(number, 160)
     params = MeanReversionConfig(min_stop_bps=1.0)
-    strategy = MeanReversion(params)
+    strategy = MeanReversion(params, FRAMES)
     state = new_state(1, (MINUTE, 5 * MINUTE), strategy.analysis(20), ring=512)
     set_live_from(state, 0, EPOCH + 100 * MINUTE)
     assert seed(state, 0, bars[:100]).code == 0

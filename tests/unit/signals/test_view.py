@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aegis.kernels import indicators
 from aegis.kernels.analysis import AnalysisParams, analyse_all, new_state, seed, set_live_from, state_bytes
 from aegis.kernels.state import State
 from aegis.signals.view import Quote, SymbolView
@@ -58,6 +61,36 @@ def test_indicators_zones_and_trend_are_those_of_the_state(market: tuple[State, 
     trend = view.trend("1m")
     assert trend.direction in (-1, 1)
     assert trend.known_at_ms <= EPOCH + 300 * MINUTE
+
+
+@given(number=st.integers(0, 2**32 - 1), late=st.integers(0, 59))
+def test_of_any_timeframe_only_whole_bars_are_seen_and_only_once_they_have_closed(number: int, late: int) -> None:
+    """Aligned to UTC: the stream begins `late` minutes after an hour, and what is not whole is not there."""
+    frames = {"1m": MINUTE, "3m": 3 * MINUTE, "5m": 5 * MINUTE, "15m": 15 * MINUTE, "1h": 60 * MINUTE}
+    bars = make_bars(number, 200, start=EPOCH + late * MINUTE)
+    state = new_state(1, tuple(frames.values()), PARAMS, ring=256)
+    set_live_from(state, 0, int(bars["open_time"][0]))
+    seed(state, 0, bars[:0])
+    for t in range(len(bars)):
+        analyse_all(state, rows_of(bars[t : t + 1], 0, t + 1), int(bars["open_time"][t]) + MINUTE)
+        if t % 7:
+            continue
+        view = SymbolView(state, 0, "X", Quote())
+        assert view.closed_ms == int(bars["open_time"][t]) + MINUTE
+        for name, ms in frames.items():
+            seen, whole = view.bars(name, 256), roll_up(bars[: t + 1], ms) if t else bars[:1]
+            if not t and ms > MINUTE:
+                whole = whole[:0]
+            for field in ("open_time", "open", "high", "low", "close", "volume", "taker_buy"):
+                assert seen[field].tolist() == whole[field].tolist()
+            study = [one["atr"] for one in indicators_of(whole)]
+            assert np.array_equal(view.indicators(name).atr, study[-1] if study else np.nan, equal_nan=True)
+
+
+def indicators_of(bars: Any) -> list[dict[str, float]]:
+    """By the array function, which knows nothing of timeframes."""
+    atr = indicators.atr(*(np.ascontiguousarray(bars[name]) for name in ("high", "low", "close")), PARAMS.atr_period)
+    return [{"atr": float(value)} for value in atr]
 
 
 def test_a_symbol_without_bars_has_no_values_and_no_trend(market: tuple[State, Any]) -> None:

@@ -1,0 +1,70 @@
+"""The short way for what the venue writes most: by itself, which only the plain Python of the kernels shows."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from aegis.kernels import market
+from aegis.kernels.quick import MISSED, quick_quote, quick_trade
+from tests.support.market_feed import NOW_NS, PlainMarket, assert_equal, make_table
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of the scan, looked at by itself"
+)
+
+PRICES = '"b":"61800.20","B":"2.507","a":"0.30","A":"2"'
+TIMES = {"T": "1723161256313", "E": "1723161256314"}
+BEHIND = f'{{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT",{PRICES},"T":{TIMES["T"]},"E":{TIMES["E"]}'
+BEFORE = f'{{"e":"bookTicker","u":17,"E":{TIMES["E"]},"T":{TIMES["T"]},"s":"BTCUSDT",{PRICES}'
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (BEHIND, "}"),  # as recorded in 2024
+        (BEHIND, ',"st":1}'),
+        (BEHIND, ',"st":1,"ps":"BTCUSDT"}'),
+        (BEFORE, ',"st":1,"ps":"BTCUSDT"}'),  # as documented since 2026-06-30
+    ],
+)
+def test_what_the_venue_writes_is_read_by_its_fixed_text(head: str, tail: str, wrapped: bool) -> None:
+    text = f'{{"stream":"btcusdt@bookTicker","data":{head}{tail}}}' if wrapped else head + tail
+    table, model = make_table(), PlainMarket(market.AGG_TRADE)
+    array = np.frombuffer(text.encode(), np.uint8).copy()
+    assert quick_quote(table, array, 0, len(array), NOW_NS) == market.APPLIED
+    model.payload(text)
+    assert_equal(table, model)
+    for end in range(len(array)):
+        assert quick_quote(table, array[:end], 0, end, NOW_NS) == MISSED
+
+
+AGG = '{"e":"aggTrade","E":1723161256314,'
+TRADE = '{"e":"trade","E":1723161256314,"T":1723161256313,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006"'
+REST = '"p":"61800.30","q":"0.006","f":7,"l":9,"T":1723161256313,"m":false}'
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (market.AGG_TRADE, AGG + '"a":17,"s":"BTCUSDT",' + REST),  # as recorded in 2024
+        (market.AGG_TRADE, AGG + '"s":"BTCUSDT","a":17,' + REST),
+        (market.AGG_TRADE, AGG + '"s":"BTCUSDT","a":17,' + REST.replace('"f"', '"nq":"0.001","f"')[:-1] + ',"st":1}'),
+        (market.TRADE, TRADE + ',"X":"MARKET","m":true}'),
+        (market.TRADE, TRADE + ',"X":"MARKET","m":true,"st":1}'),
+    ],
+)
+def test_a_trade_that_the_venue_writes_is_read_by_its_fixed_text(source: int, text: str, wrapped: bool) -> None:
+    name = "trade" if source == market.TRADE else "aggTrade"
+    text = f'{{"stream":"btcusdt@{name}","data":{text}}}' if wrapped else text
+    table, model = make_table(source), PlainMarket(source)
+    array = np.frombuffer(text.encode(), np.uint8).copy()
+    assert quick_trade(table, array, 0, len(array), NOW_NS) == market.APPLIED
+    model.payload(text)
+    assert_equal(table, model)
+    for end in range(len(array)):
+        assert quick_trade(table, array[:end], 0, end, NOW_NS) == MISSED
