@@ -302,7 +302,7 @@ class _Serving:
         troubled = settings.faults != Faults() or settings.control_port is not None
         market = MarketHub(exchange.books, exchange.listings, exchange.history, faults if troubled else None)
         private = PrivateHub(simulator.account_of)
-        core, steps = FaultyCore(simulator, faults), [pace.stepped]
+        core, steps = FaultyCore(simulator, faults), [pace.stepped, private.step]
         simulator.user_events = private.publish
         if troubled:
             push = FaultyPush(private.publish, faults)
