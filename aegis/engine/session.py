@@ -145,16 +145,7 @@ class Session:
         )
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)
-        budget = ConnectionBudget(config.feed.connections_per_5min, _WINDOW_S)
-        read_ns = MarketFeed.histogram(metrics)
-        self.feeds: Sequence[MarketFeed] = [
-            MarketFeed(
-                shard=shard, machine=self.machine, config=config.feed, budget=budget, venue_ns=clock.venue_ns,
-                monotonic_ns=clock.monotonic_ns, pump=self.service.fast.pump, read_ns=read_ns,
-                jitter=seeded_random(config.seed, "rotation", str(shard.number)), ssl_context=access.ssl_context,
-            )
-            for shard in shards
-        ]  # fmt: skip
+        self.feeds: Sequence[MarketFeed] = self._make_feeds(shards)
         self.late_ns = metrics.histogram("loop.late_ns")
         self.observer = Observer(
             machine=self.machine, metrics=metrics, venue_ns=clock.venue_ns, run=run, mode=config.mode,
@@ -305,6 +296,19 @@ class Session:
         await prepare_symbol(self.access.rest, symbol, self.config.risk.leverage, self._configs)
 
     # -- wires ---------------------------------------------------------------------------------------------------------
+    def _make_feeds(self, shards: Sequence[Shard]) -> list[MarketFeed]:
+        budget = ConnectionBudget(self.config.feed.connections_per_5min, _WINDOW_S)
+        read_ns = MarketFeed.histogram(self._metrics)
+        return [
+            MarketFeed(
+                shard=shard, machine=self.machine, config=self.config.feed, budget=budget,
+                venue_ns=self._clock.venue_ns, monotonic_ns=self._clock.monotonic_ns, pump=self.service.fast.pump,
+                read_ns=read_ns, jitter=seeded_random(self.config.seed, "rotation", str(shard.number)),
+                ssl_context=self.access.ssl_context,
+            )
+            for shard in shards
+        ]  # fmt: skip
+
     def _make_private_stream(self) -> PrivateStream:
         if self.access.private_stream is not None:
             return self.access.private_stream(self._on_private)

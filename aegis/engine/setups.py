@@ -67,7 +67,7 @@ class Setups:
             return False
         slot = levels.arm(
             self.table, setup.symbol, setup.side.sign, levels.DEFAULT, setup.entry, setup.zone,
-            setup.expires_ms * _NS_PER_MS, False, now_ns,
+            setup.expires_ms * _NS_PER_MS, setup.at_once, now_ns,
         )  # fmt: skip
         if slot < 0:
             self.not_armed[_REFUSALS[slot]] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ from aegis.exchange.websocket import (
     encode_close,
     encode_frame,
 )
+from aegis.runtime.clock import SystemClock
 
 __all__ = ["Connection", "RateWindow"]
 
@@ -56,7 +56,7 @@ class Connection:
         control_frames_per_s: int | None = None,
         pace: Pace | None = None,
     ) -> None:
-        self.pace = RealPace(time.time_ns) if pace is None else pace
+        self.pace = RealPace(SystemClock().wall_ns) if pace is None else pace
         self.stream = stream
         self._limits = limits
         self._control = RateWindow(control_frames_per_s) if control_frames_per_s is not None else None

@@ -1,4 +1,4 @@
-"""The body of GET /fapi/v1/exchangeInfo. PROTOCOL.md §4.2."""
+"""GET /fapi/v1/exchangeInfo: what is listed, as the venue writes it."""
 
 from __future__ import annotations
 

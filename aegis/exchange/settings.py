@@ -136,9 +136,9 @@ class ExchangeAddresses:
     api_secret: str = attrs.field(repr=False)
     seed: int
     symbols: int
-    control: str = ""
     more_keys: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     """(API key, secret) of the second account and later ones."""
+    control: str = ""
 
     def to_json(self) -> bytes:
         """One line, without its newline."""

@@ -60,8 +60,8 @@ class Simulator:
         weight_limit: int = 2400,
         orders_10s: int = ORDERS_10S,
         orders_minute: int = ORDERS_MINUTE,
-        plan: Plan = NO_PLAN,
         insurance: Decimal = INSURANCE,
+        plan: Plan = NO_PLAN,
     ) -> None:
         """Open the accounts, or stand ready for `restore` when the ledger has entries already."""
         self._latency = LatencyStream(Latency() if latency is None else latency, seed)
@@ -75,8 +75,8 @@ class Simulator:
             draws=self._latency,
             seed=seed,
             limits=RateLimits(weight_limit, orders_10s=orders_10s, orders_minute=orders_minute),
-            plan=plan,
             insurance=amount_of(insurance),
+            plan=plan,
         )
         self._dispatcher = Dispatcher(self._core, KeyRing(tuple(accounts)))
         self._ws = WsApi(self._core, self._dispatcher)

@@ -6,7 +6,6 @@ its limiter token until it ends, and its result is thrown away. What has side ef
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Protocol, TypeVar, TypeVarTuple
 
@@ -15,7 +14,7 @@ import trio
 from aegis.core.errors import AegisError
 from aegis.runtime.metrics import Counter, Histogram, Metrics
 
-__all__ = ["Cpu", "CpuOverdue", "CpuRunner", "InlineCpu", "limit_switch_interval"]
+__all__ = ["Cpu", "CpuOverdue", "CpuRunner", "InlineCpu"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -94,8 +93,3 @@ class InlineCpu:
         await trio.lowlevel.checkpoint_if_cancelled()  # a job takes no virtual time, so nobody else gets a turn
         self.jobs.add()
         return function(*args)
-
-
-def limit_switch_interval(interval_s: float = 0.0005) -> None:
-    """Make a thread that holds the GIL give it up sooner, so that Python work in a worker delays the loop less."""
-    sys.setswitchinterval(interval_s)

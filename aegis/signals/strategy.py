@@ -53,8 +53,8 @@ def _words(reasons: Iterable[tuple[object, object]]) -> tuple[tuple[str, str], .
 class Setup:
     """A wish to enter when price comes to `entry`. One with the same zone replaces the one before it.
 
-    The engine arms it once the time is `known_at_ms`, refuses it if price is already inside or past the zone, and takes
-    at most one signal from a zone in its life.
+    The engine arms it once the time is `known_at_ms`, refuses it if price has reached `entry` already (unless it is to
+    be entered `at_once`), and takes at most one signal from a zone in its life.
     """
 
     strategy: str
@@ -72,6 +72,8 @@ class Setup:
     expires_ms: int = attrs.field(converter=operator.index, validator=_sane)
     time_limit_ms: int = attrs.field(converter=operator.index, validator=_positive)
     """Longest time a position from it is held."""
+    at_once: bool = False
+    """Where price has reached `entry` when it is armed, it fires then and there."""
     reasons: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_words)
     """What was seen, in words, for the decision record."""
 

@@ -117,6 +117,16 @@ class MarketSocket:
         self.inbox.advance(count)
         return count
 
+    def receive_now(self) -> int:
+        """What has come already, as `receive` without waiting; 0: nothing, or an end that `receive` will tell."""
+        room = self.inbox.room()
+        try:
+            count = self._transport.receive_now(room)
+        except OSError as error:
+            raise Restartable(f"{self.name}: receiving failed: {one_line(error)}") from error
+        self.inbox.advance(count)
+        return count
+
     async def _send(self, opcode: int, payload: bytes) -> None:
         data = client_frame(opcode, payload, random_bytes(4))
         try:

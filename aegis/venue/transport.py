@@ -24,6 +24,10 @@ class Transport(Protocol):
 
     async def start(self) -> None: ...
     async def receive_into(self, room: memoryview) -> int: ...
+    def receive_now(self, room: memoryview) -> int:
+        """As `receive_into` without waiting; 0 where that cannot be told from an end, or nothing has come."""
+        ...
+
     async def send(self, data: bytes) -> None: ...
     async def aclose(self) -> None: ...
 
@@ -69,6 +73,15 @@ async def _receive_into(stream: trio.abc.Stream, room: memoryview) -> int:
     return len(data)
 
 
+def _read_now(stream: trio.abc.Stream, room: memoryview) -> int:
+    if not isinstance(stream, trio.SocketStream):
+        return 0
+    try:
+        return os.readv(stream.socket.fileno(), [room])
+    except OSError:  # nothing there, or the connection is gone: whoever waits for it is told
+        return 0
+
+
 class PlainTransport:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -86,6 +99,9 @@ class PlainTransport:
 
     async def receive_into(self, room: memoryview) -> int:
         return await _receive_into(self._stream, room)
+
+    def receive_now(self, room: memoryview) -> int:
+        return _read_now(self._stream, room)
 
     async def send(self, data: bytes) -> None:
         await self._outlet.send(data)
@@ -155,6 +171,9 @@ class TlsTransport:
                 return filled
             await self._fill()
             waited = True
+
+    def receive_now(self, room: memoryview) -> int:
+        return self._decrypt(room) or 0  # of what has been received; what decrypting wants to answer waits its turn
 
     def _decrypt(self, room: memoryview) -> int | None:
         """Decrypt what is there, as much as fits; None where a record is incomplete and nothing was decrypted."""

@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 import trio
+import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from aegis.core.messages import Accepted, Outcome
@@ -47,6 +48,46 @@ async def fill(line: Line) -> list[bytes]:
     assert 10 < len(taken) < 100_000
     assert not line.send_text_now(b"no room")
     return taken
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_what_has_come_is_read_without_waiting_and_an_end_is_told_in_turn(secure, tmp_path):
+    ours, theirs = (trio.SocketStream(one) for one in trio.socket.socketpair())
+    peer: trio.abc.Stream = theirs
+    transport: PlainTransport | TlsTransport = PlainTransport(ours)
+    if secure:
+        pem = certificate(tmp_path, HERE, 100)
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.load_cert_chain(pem)
+        peer = trio.SSLStream(theirs, server, server_side=True, https_compatible=True)
+        transport = TlsTransport(ours, trusting(pem), "127.0.0.1")
+    room = memoryview(bytearray(10))
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.start)
+            if isinstance(peer, trio.SSLStream):
+                await peer.do_handshake()
+        assert transport.receive_now(room) == 0
+        sent = bytes(range(35))
+        await peer.send_all(sent)
+        received = bytes(room[: await transport.receive_into(room)])
+        while count := transport.receive_now(room):
+            received += bytes(room[:count])
+        assert received == sent
+        await peer.aclose()
+        assert transport.receive_now(room) == 0
+        try:
+            assert await transport.receive_into(room) == 0
+        except trio.BrokenResourceError:  # the answer to a TLS goodbye finds nobody
+            assert secure
+        await transport.aclose()
+        assert transport.receive_now(room) == 0
+
+
+async def test_what_is_no_socket_is_never_read_without_waiting():
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"here")
+    assert PlainTransport(ours).receive_now(memoryview(bytearray(10))) == 0
 
 
 @pytest.mark.parametrize("secure", [False, True])

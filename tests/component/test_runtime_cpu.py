@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from aegis.runtime.cpu import Cpu, CpuOverdue, InlineCpu, limit_switch_interval
+from aegis.runtime.cpu import Cpu, CpuOverdue, InlineCpu
 from aegis.runtime.metrics import Metrics
 
 
@@ -96,12 +95,3 @@ async def test_inline_cpu_runs_on_the_loop_without_passing_virtual_time(autojump
     assert await InlineCpu(metrics).run(threading.get_ident) == threading.get_ident()
     assert trio.current_time() == 0
     assert metrics.snapshot()["cpu.jobs"] == 1
-
-
-def test_switch_interval_is_shortened() -> None:
-    before = sys.getswitchinterval()
-    try:
-        limit_switch_interval(0.0005)
-        assert sys.getswitchinterval() == pytest.approx(0.0005)
-    finally:
-        sys.setswitchinterval(before)

@@ -345,6 +345,8 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
     told = [data.decode() for kind, _, _, data in tape.inputs if kind is InputKind.COMMAND]
     # The first calls of a strategy load its kernels, which a real run has done before: that may look slow here.
     commands = [name for name in told if not name.startswith("quarantine")]
-    assert commands[:4] == ["reconciled", "activate reconciled", "reconciling", "reconciled"]
+    assert commands[:2] == ["reconciled", "activate reconciled"]
     assert commands[-3:] == ["reduce signal SIGTERM", "flatten", "finish"]
+    outage = commands[2:-3]  # a machine that is busy elsewhere may need more than one attempt
+    assert (outage[0], outage[-1], set(outage)) == ("reconciling", "reconciled", {"reconciling", "reconciled"})
     assert [feed.lives for feed in session.feeds] == [1, 1]

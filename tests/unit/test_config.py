@@ -29,7 +29,7 @@ def complaint(text: str) -> str:
 # -- what is right -----------------------------------------------------------------------------------------------------
 def test_the_presets_are_the_files_of_the_config_directory() -> None:
     assert configs.preset_names() == PRESETS
-    assert sorted(path.stem for path in (ROOT / "config").iterdir()) == list(PRESETS)
+    assert sorted(path.stem for path in (ROOT / "config").glob("*.toml")) == list(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)

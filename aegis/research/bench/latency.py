@@ -1,4 +1,4 @@
-"""From tick to order, over sockets and three processes: armed levels, the power journal, and the floor of Trio itself.
+"""From tick to order, over sockets and three processes: armed levels, the power journal, what closed bars bring.
 
 See `latency_run.py` for who does what and `latency_join.py` for why the figures cannot flatter.
 """
@@ -35,12 +35,14 @@ class _Promise:
     rate: int
     targets: dict[float, float]
     durability: str = "process"
+    conflated: bool = False
 
 
 _PROMISES = (
     _Promise(name="armed level, 100,000 ticks/s", rate=100_000, targets={50: 350, 99: 1_000}),
     _Promise(name="armed level, 1,000,000 ticks/s", rate=1_000_000, targets={50: 700, 99: 3_000}),
     _Promise(name="armed level, power journal", rate=100_000, targets={99: 10_000}, durability="power"),
+    _Promise(name="conflated path after the flush, 100,000 ticks/s", rate=100_000, targets={99: 5_000}, conflated=True),
 )
 
 
@@ -54,8 +56,9 @@ def measure(bench: Bench) -> Iterator[Row]:
     )  # fmt: skip
     for promise in _PROMISES:
         case = Case(
-            rate=promise.rate, orders=round(_ORDERS * (_QUICK_SCALE if quick else 1)), durability=promise.durability
-        )
+            rate=promise.rate, orders=round(_ORDERS * (_QUICK_SCALE if quick else 1)), durability=promise.durability,
+            conflated=promise.conflated,
+        )  # fmt: skip
         bench.say(f"latency: {promise.name}, {case.orders} orders")
         measured = _run(case)
         if isinstance(measured, str):  # a venue that cannot keep up, say: the other cases can still be measured
@@ -90,6 +93,14 @@ def rows_of(name: str, targets: dict[float, float], case: Case, measured: Measur
         yield median_row(
             "latency", f"{name}, p{percent:g}", samples, target=target, unit="us", better="less", note=note,
             invalid=spoilt, detail=detail,
+        )  # fmt: skip
+    waits_ns = measured.joined.waits_ns
+    if waits_ns is not None and len(waits_ns):
+        yield median_row(
+            "latency", f"{name}: the wait before it, p50", (float(np.median(waits_ns)) / 1e3,), unit="us",
+            better="less", note="from the tick that lets the bar close to the flush", invalid=spoilt,
+            detail={f"wait_{key}": value for key, value in _percentiles(waits_ns).items()}
+            | {f"both_{key}": value for key, value in _percentiles(waits_ns + latency_ns).items()},
         )  # fmt: skip
 
 

@@ -27,9 +27,10 @@ from aegis.core.errors import VenueUnavailable
 from aegis.engine import journal_format
 from aegis.exchange.settings import ExchangeAddresses, ExchangeSettings, SocketLimits
 from aegis.exchange.spawn import SpawnedExchange, spawn_exchange
-from aegis.research.bench.latency_join import Joined, Sent, join
+from aegis.research.bench.latency_join import Bars, Joined, Sent, join, join_closes
 from aegis.research.bench.latency_relay import Relay, entries
 from aegis.research.bench.latency_venue import bench_listings
+from aegis.runtime.clock import SystemClock
 
 __all__ = ["Case", "Measured", "run_case"]
 
@@ -65,14 +66,12 @@ max_spread_bps = 1_000.0
 
 [bars]
 timeframes = ["1s", "5s"]
+lateness_ms = {lateness_ms}
 
-[strategy]
-min_gap_atr = 2.0
-min_stop_bps = 60.0
-target_r = 2.0
-time_limit_bars = 4
-max_zone_age_bars = 24
+[conflation]
+interval_ms = {flush_ms}
 
+{strategy}
 [risk]
 risk_pct = 0.01
 displayed_pct = 100.0
@@ -97,10 +96,29 @@ hot_loop = {hot_loop}
 durability = "{durability}"
 """
 
+#: A level waits in the gap that a stair has left behind.
+_ARMED = """\
+[strategy]
+min_gap_atr = 2.0
+min_stop_bps = 60.0
+target_r = 2.0
+time_limit_bars = 4
+max_zone_age_bars = 24
+"""
+_AT_CLOSE = f"""\
+[strategy]
+name = "AtClose"
+file = "{Path(__file__).with_name("latency_strategy.py")}"
+"""
+_BAR_MS, _LATENESS_MS, _FLUSH_MS = 1_000, 250, 100
+
 
 @attrs.frozen(kw_only=True)
 class Case:
-    """What is measured. `rate` is ticks a second of all symbols together, `orders` how many are waited for."""
+    """What is measured. `rate` is ticks a second of all symbols together, `orders` how many are waited for.
+
+    `conflated`: orders follow from bars that close, at once; else from ticks that cross levels.
+    """
 
     rate: int
     orders: int
@@ -108,6 +126,7 @@ class Case:
     durability: str = "process"
     tick_ms: float = 1.0
     hot_loop: bool = True
+    conflated: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -153,7 +172,8 @@ async def run_case(case: Case, directory: Path) -> Measured:
 def _config(case: Case, found: ExchangeAddresses, port: int) -> str:
     return _CONFIG.format(
         seed=_SEED, rest=found.rest, stream=found.stream, trade=f"ws://127.0.0.1:{port}/ws-fapi/v1",
-        symbols=case.symbols, durability=case.durability, hot_loop=str(case.hot_loop).lower(),
+        symbols=case.symbols, durability=case.durability, lateness_ms=_LATENESS_MS, flush_ms=_FLUSH_MS,
+        strategy=_AT_CLOSE if case.conflated else _ARMED, hot_loop=str(case.hot_loop).lower(),
     )  # fmt: skip
 
 
@@ -227,12 +247,20 @@ def _evaluate(case: Case, directory: Path, notes: Path, relay: Relay, watch: _Wa
     listings = bench_listings(case.symbols, _SEED, 0)
     with np.load(notes, allow_pickle=False) as file:
         sent = Sent(
-            moves=file["moves"], batches=file["batches"], names=tuple(one.symbol for one in listings),
+            moves=file["moves"], batches=file["batches"], closers=file["closers"],
+            names=tuple(one.symbol for one in listings),
             ticks=tuple(float(one.tick) for one in listings),
         )  # fmt: skip
     journals = sorted((directory / "testnet-bench").glob("*.journal"))
     records = journal_format.read(journals[-1])
-    joined = join(records, entries(relay.connections), sent, since_ns=watch.since_ns)
+    arrived = entries(relay.connections)
+    if case.conflated:
+        clock = SystemClock()
+        wall_ns = clock.wall_ns() - clock.monotonic_ns()
+        bars = Bars(length_ms=_BAR_MS, lateness_ms=_LATENESS_MS, flush_ns=_FLUSH_MS * 1_000_000, wall_ns=wall_ns)
+        joined = join_closes(records, arrived, sent, bars, since_ns=watch.since_ns)
+    else:
+        joined = join(records, arrived, sent, since_ns=watch.since_ns)
     faults = dict(joined.faults)
     if len(joined.latency_ns) < case.orders:
         faults["too few orders"] = case.orders - len(joined.latency_ns)

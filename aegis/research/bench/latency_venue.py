@@ -118,13 +118,15 @@ def _row(listing: Listing, symbols: int) -> list[int]:
 class _Notes:
     """What the join needs: for each batch its stamp, lateness and size, and every change of a price.
 
-    A batch is stamped by the call that sends its quotes, the first where several subscribers get them.
+    A batch is stamped by the call that sends its quotes, the first where several subscribers get them. What closes bars
+    (trades and marks) leaves no earlier than it is published, which is noted by the wall.
     """
 
     def __init__(self, symbols: int) -> None:
         self._last = np.zeros((symbols, 2), np.int64)
         self._moves: list[npt.NDArray[np.void]] = []
         self._batches: list[tuple[int, int]] = []
+        self._closers: list[tuple[int, int]] = []
         self._stamps: list[int] = []
 
     def batch(self, records: npt.NDArray[np.void], late_ns: int) -> None:
@@ -133,6 +135,9 @@ class _Notes:
         count = staircase.price_moves(records, len(self._batches), self._last, out)
         self._moves.append(out[:count].copy())
         self._batches.append((late_ns, len(records)))
+        closing = records["time_ns"][records["kind"] != kernels.QUOTE]
+        if len(closing):
+            self._closers.append((int(records["time_ns"][0]) + late_ns, int(closing[-1]) // _NS_PER_MS))
 
     def sending(self) -> None:
         """Quotes are about to be sent, in the order in which they were published."""
@@ -144,7 +149,10 @@ class _Notes:
         moves = np.concatenate(self._moves) if self._moves else np.zeros(0, staircase.MOVE)
         with path.open("wb") as file:
             sent = [(stamp, *batch) for stamp, batch in zip(self._stamps, self._batches, strict=False)]
-            np.savez(file, moves=moves, batches=np.array(sent, np.int64).reshape(-1, 3))
+            np.savez(
+                file, moves=moves, batches=np.array(sent, np.int64).reshape(-1, 3),
+                closers=np.array(self._closers, np.int64).reshape(-1, 2),
+            )  # fmt: skip
 
 
 class _Noted(trio.abc.Stream):

@@ -142,3 +142,17 @@ def test_rows_and_levels_never_leak(steps: list[tuple[str, int, int]]) -> None:
     assert len(set(signalled)) == len(signalled)
     setups.withdraw_everything()
     assert held(setups) == (0, 0, 0)
+
+
+def test_a_setup_that_is_to_be_entered_at_once_fires_where_price_has_reached_it() -> None:
+    setups = make_setups()
+    assert setups.arm(make_setup(entry=50011.0, at_once=True), candle(), NOW_NS)
+    hits = np.zeros(4, HIT)
+    assert levels.take_hits(setups.table, hits) == 1
+    assert (int(hits[0]["id"]), float(hits[0]["price"])) == (7, 50011.0)
+    armed = setups.pop(0, 7)
+    assert armed is not None
+    setups.release(armed)
+    assert held(setups) == (0, 0, 0)
+    assert setups.arm(make_setup(symbol=1, entry=50000.0, at_once=True), candle(), NOW_NS)
+    assert levels.take_hits(setups.table, hits) == 0, "price is not there yet: it waits as any other"

@@ -18,7 +18,7 @@ from aegis.core.values import ClientId
 from aegis.engine.journal_format import Record
 from aegis.kernels import books, staircase
 from aegis.research.bench.latency import rows_of
-from aegis.research.bench.latency_join import Joined, Sent, join
+from aegis.research.bench.latency_join import Bars, Joined, Sent, join, join_closes
 from aegis.research.bench.latency_relay import Chunk, Relay, client_messages, entries
 from aegis.research.bench.latency_run import Case, Measured
 from aegis.research.bench.latency_venue import Stairs, bench_listings
@@ -36,7 +36,8 @@ def sent(*quotes: tuple[int, int, int]) -> Sent:
     for row, (batch, event_ms, ask) in zip(moves, quotes, strict=True):
         row["batch"], row["event_ms"], row["bid"], row["ask"] = batch, event_ms, ask - 1, ask
     batches = np.array([(1_000 + 10 * k, 0, 1) for k in range(10)], np.int64)
-    return Sent(moves=moves, batches=batches, names=("BTCUSDT",), ticks=(0.5,))
+    closers = np.array([(1_000 + 10 * k, k) for k in range(10)], np.int64)
+    return Sent(moves=moves, batches=batches, closers=closers, names=("BTCUSDT",), ticks=(0.5,))
 
 
 def decision(**changes: Any) -> Record:
@@ -82,6 +83,50 @@ def test_a_denial_is_a_fault_with_its_code() -> None:
 def test_what_was_decided_before_it_counts_is_not_looked_at() -> None:
     found = join([decision(taken=False, code="STALE")], {}, sent(*PATH), since_ns=6)
     assert not found.faults
+
+
+# -- the join of the conflated path ------------------------------------------------------------------------------------
+def closed(*closers: tuple[int, int], arrived: int) -> Joined:
+    """An order of the bar that ends at 2,000 ms; closers as (published, last event), in ms of a wall 5 ms ahead."""
+    told = attrs.evolve(sent(*PATH), closers=np.array(closers, np.int64) * (MS, 1))
+    bars = Bars(length_ms=1_000, lateness_ms=250, flush_ns=100 * MS, wall_ns=5 * MS)
+    return join_closes([decision(bar={"open_time": 1_000})], {ClientId("1-1"): arrived * MS}, told, bars, since_ns=0)
+
+
+def test_a_bar_that_closes_is_flushed_behind_the_first_trade_that_is_late_enough() -> None:
+    found = closed((2_240, 2_239), (2_251, 2_250), (2_252, 2_251), arrived=2_302)
+    assert found.waits_ns is not None
+    assert found.waits_ns.tolist() == [49 * MS]
+    assert found.latency_ns.tolist() == [7 * MS]
+
+
+def test_a_tick_that_is_published_at_a_flush_waits_for_none() -> None:
+    found = closed((2_300, 2_250), arrived=2_302)
+    assert found.waits_ns is not None
+    assert (found.waits_ns.tolist(), found.latency_ns.tolist()) == ([0], [7 * MS])
+
+
+def test_an_engine_that_misses_the_flush_pays_for_the_whole_interval() -> None:
+    assert closed((2_299, 2_250), arrived=2_402).latency_ns.tolist() == [107 * MS]
+
+
+@pytest.mark.parametrize(
+    ("arrived", "changes", "faults"),
+    [
+        (None, {}, {"order missing": 1}),
+        (2_302, {"taken": False, "code": "STALE"}, {"denied STALE": 1}),
+        (2_302, {"bar": {"open_time": 9_000}}, {"no such tick": 1}),
+    ],
+)
+def test_what_spoils_the_armed_path_spoils_the_conflated_one(
+    arrived: int | None, changes: dict[str, Any], faults: dict[str, int]
+) -> None:
+    bar = changes.pop("bar", {"open_time": 1_000})
+    told = attrs.evolve(sent(*PATH), closers=np.array([(2_251 * MS, 2_250)], np.int64))
+    bars = Bars(length_ms=1_000, lateness_ms=250, flush_ns=100 * MS, wall_ns=0)
+    stamps = {} if arrived is None else {ClientId("1-1"): arrived * MS}
+    found = join_closes([decision(bar=bar, **changes)], stamps, told, bars, since_ns=0)
+    assert (found.faults, len(found.latency_ns)) == (faults, 0)
 
 
 # -- the relay ---------------------------------------------------------------------------------------------------------
