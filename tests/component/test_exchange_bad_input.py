@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
+from types import SimpleNamespace
 
 import attrs
 import httpx
@@ -12,14 +14,16 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, open_websocket_url
 
+from aegis.exchange.api import ApiRequest, ApiResponse
 from aegis.exchange.api_dispatch import ROUTES
 from aegis.exchange.api_ws import METHODS
 from aegis.exchange.ledger import read_ledger
 from aegis.exchange.settings import SocketLimits
 from tests.component.test_exchange_server import SETTINGS, exchange, signed
+from tests.support.whole_exchange import Whole, quiet
 
-#: In all of this file: half of them requests, half frames and raw bytes.
-REQUESTS, FRAMES, RAW = 5_000, 4_500, 500
+#: Ten thousand in all: requests to the port and to what stands behind it, frames, raw bytes.
+REQUESTS, BEHIND, FRAMES, RAW = 1_000, 4_000, 4_500, 500
 CHANGES = ("match", "balance", "order", "algo", "setting")
 NAMES = (
     "symbol", "side", "type", "quantity", "price", "timeInForce", "orderId", "origClientOrderId", "timestamp",
@@ -62,6 +66,29 @@ def _request(rng: random.Random, addresses) -> httpx.Request:
         headers["Content-Type"] = rng.choice(("application/json", "multipart/form-data; boundary=x", ""))
     url = httpx.URL(addresses.rest).copy_with(raw_path=target if target.startswith(b"/") else b"/" + target)
     return httpx.Request(method, url, headers=headers, content=body)
+
+
+def test_generated_requests_are_answered_behind_the_port():
+    """What an exception here would be a 500 there."""
+    rng, statuses = random.Random(2), set()
+    whole = Whole.open(quiet(weight_limit=10**8), time.time_ns() + 4_000_000_000)  # signed just before, all the while
+    addresses = SimpleNamespace(api_key=whole.exchange.settings.api_key, api_secret=whole.exchange.settings.api_secret,
+                                rest="http://x")  # fmt: skip
+    for _ in range(BEHIND):
+        sent = _request(rng, addresses)
+        path, _, query = sent.url.raw_path.partition(b"?")
+        answers: list[ApiResponse] = []
+        request = ApiRequest(method=sent.method, path=path.decode(), query=query, body=sent.content,
+                             api_key=sent.headers.get("x-mbx-apikey"))  # fmt: skip
+        whole.exchange.simulator.request(request, whole.now_ns, answers.append)
+        whole.exchange.simulator.advance(whole.now_ns)
+        (answer,) = answers
+        statuses.add(answer.status)
+        body = json.loads(answer.body)
+        assert answer.status == 200 or (set(body) == {"code", "msg"} and body["code"] < 0)
+    assert statuses >= {200, 400, 401, 404}
+    assert max(statuses) < 500
+    assert [entry["kind"] for entry in whole.exchange.ledger.entries if entry["kind"] in CHANGES] == []
 
 
 @pytest.fixture
