@@ -141,6 +141,14 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def market(session: nox.Session) -> None:
+    """Ten seeds of the simulated market, a day each: there is nothing to be earned on it without an edge."""
+    _install(session, *TEST_DEPENDENCIES)
+    whole = {"AEGIS_TEST_MARKET": "whole"}
+    session.run("python", "-m", "pytest", *(session.posargs or ("tests/market",)), env=whole)
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """Other people's clients, decoders and backtest beside ours, each pinned and in an environment of its own."""
     _install(session, VIRTUALENV)

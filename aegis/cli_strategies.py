@@ -137,5 +137,43 @@ def lookahead(strategy: str, file: str, symbol: str, prefixes: int, seed: int, a
         sys.exit(_CHECK_FAILED)
 
 
+@click.command()
+@click.argument("strategy", metavar="STRATEGY")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--random", "runs", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Random runs.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True, help="Of market and chance.")
+@click.option("--symbols", type=click.IntRange(1, 300), default=20, show_default=True, help="Of the made-up market.")
+@click.option("--hours", type=click.FloatRange(0.5, 240), default=24.0, show_default=True, help="Of that market.")
+@_data_options
+@json_option
+def honesty(strategy: str, file: str | None, runs: int, seed: int, as_json: bool, **options: Any) -> None:
+    """Is a strategy any better than chance?
+
+    Signals, refusals and expectancy in R net of fees, beside random entries with the same stops, targets, holding times
+    and symbols: on a FILE of recorded frames, or on the simulator's seeded market. STRATEGY is one that ships,
+    FILE.py:Class, or a config.
+    """
+    from aegis.config import Config
+    from aegis.research import tape
+    from aegis.research.honesty import judge
+    from aegis.research.named_strategy import with_strategy
+    from aegis.research.replay import ReplayOptions, replay_config
+    from aegis.surface.honesty import honesty as told
+
+    name = options["config_name"] or (strategy if strategy.endswith(".toml") else None)
+    told_how = ReplayOptions(config_name=name, base_bar=options["base_bar"])
+    config = with_strategy(strategy, replay_config(told_how, Config() if name is None else None))
+    base_ms = config.bars.timeframes_ms[0]
+    if file is not None:
+        tapes, data = tape.recorded_tapes(file, base_ms), file
+    else:
+        tapes = tape.synthetic_tapes(
+            options["symbols"], options["hours"], base_ms, seed=seed, volatility=config.exchange.volatility, say=_say
+        )
+        data = f"the simulated market of seed {seed}"
+    report = judge(tapes, config, runs=runs, seed=seed, say=_say)
+    click.echo(told(report, strategy=strategy, data=data, as_json=as_json))
+
+
 #: Added to the group in `cli.py`.
-COMMANDS = (chart, lookahead, new_strategy, signals, why)
+COMMANDS = (chart, honesty, lookahead, new_strategy, signals, why)

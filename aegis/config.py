@@ -108,7 +108,12 @@ _variable = matching(r"[A-Z_][A-Z0-9_]{0,39}", "the name of an environment varia
 
 @attrs.frozen(kw_only=True)
 class UniverseConfig:
-    """Which symbols are traded. Everything here is applied to exchangeInfo and the 24 h tickers."""
+    """Which symbols are traded. Everything here is applied to exchangeInfo and the 24 h tickers.
+
+    The choice is made anew every `refresh_hours` and when the venue tells of a contract. What is chosen then and was
+    not before takes one of `spare` rows. Those of symbols that have left stay theirs until the next start, and a
+    turnover that wavers about the last place of `top` moves a few symbols a day.
+    """
 
     quote: str = attrs.field(default="USDT", validator=matching("[A-Z0-9]{1,20}", "an asset, such as USDT"))
     underlying: tuple[str, ...] = attrs.field(default=("COIN",), validator=_symbol_names)
@@ -119,6 +124,7 @@ class UniverseConfig:
     include: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
     exclude: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
     refresh_hours: float = attrs.field(default=24.0, validator=between(0.01, 168))
+    spare: int = attrs.field(default=20, validator=between(0, 200))
 
 
 @attrs.frozen(kw_only=True)

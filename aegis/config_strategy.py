@@ -55,7 +55,24 @@ class StrategyConfig:
 
 
 @attrs.frozen(kw_only=True)
-class FvgRetestConfig(StrategyConfig):
+class ZoneConfig(StrategyConfig):
+    """What the strategies of zones share."""
+
+    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
+    """The stop is widened to this distance, so that costs stay a small part of R."""
+    target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
+    partial_r: float = attrs.field(default=0.0, validator=between(0.0, 20))
+    """Part of the position is taken at so many R already; 0: all of it at `target_r`."""
+    partial_share: float = attrs.field(default=0.5, validator=between(0.05, 0.95))
+    time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
+
+    def __attrs_post_init__(self) -> None:
+        if self.partial_r >= self.target_r:
+            raise ValueError(f"partial_r: must be below target_r, {self.target_r:g}, not {self.partial_r!r}")
+
+
+@attrs.frozen(kw_only=True)
+class FvgRetestConfig(ZoneConfig):
     """FVG retest with structure: gaps of `trigger` (empty: the base), along the structure of `structure` (empty: the
     next longer timeframe)."""
 
@@ -68,14 +85,11 @@ class FvgRetestConfig(StrategyConfig):
     structure_swing: int = attrs.field(default=3, validator=between(2, 50))
     min_gap_atr: float = attrs.field(default=0.25, validator=between(0.1, 10))
     stop_atr: float = attrs.field(default=0.5, validator=between(0.0, 20))
-    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
-    target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
-    time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
     max_zone_age_bars: int = attrs.field(default=100, validator=between(3, 500))
 
 
 @attrs.frozen(kw_only=True)
-class OrderBlockConfig(StrategyConfig):
+class OrderBlockConfig(ZoneConfig):
     """Order-block retest after a sweep, on the bars of `timeframe` (empty: the base)."""
 
     TIMEFRAMES = ("timeframe",)
@@ -91,9 +105,6 @@ class OrderBlockConfig(StrategyConfig):
     """The sweep lies at most so many bars before the break of structure."""
     stop_heights: float = attrs.field(default=0.5, validator=between(0.0, 20))
     """How far beyond the far edge the stop lies, in heights of the block."""
-    min_stop_bps: float = attrs.field(default=60.0, validator=between(1, 2_000))
-    target_r: float = attrs.field(default=2.0, validator=between(0.1, 20))
-    time_limit_bars: int = attrs.field(default=60, validator=between(1, 10_000))
     max_block_age_bars: int = attrs.field(default=100, validator=between(3, 500))
 
 

@@ -177,7 +177,7 @@ class Run:
             self.say("trading" if not sys.stderr.isatty() else "")
             settle_garbage()
             garbage.install()
-            self.root.start_soon(freeze_when, lambda: bool(session.machine.decision.contexts.warm.all()))
+            self.root.start_soon(freeze_when, lambda: session.machine.decision.contexts.all_warm)
             self.root.start_soon(sweep)
 
         _look_on(self.root, session.observer, state, self.say)

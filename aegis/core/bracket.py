@@ -12,11 +12,13 @@ from decimal import Decimal
 
 from aegis.core.algo_orders import AlgoOrder
 from aegis.core.errors import InvariantBroken
-from aegis.core.fills import Fill, average_price
+from aegis.core.fills import Fill
 from aegis.core.messages import AlgoRequest, OrderRequest, Request
 from aegis.core.order_life import OrderState
 from aegis.core.order_store import OrderStore, Ours
 from aegis.core.orders import WorkingOrder
+from aegis.core.partials import split
+from aegis.core.trade_orders import TradeOrders
 from aegis.core.trade_plan import TRADE_TABLE, BracketPolicy, ExitReason, Role, TradePlan, TradeResult, TradeState
 from aegis.core.values import AlgoType, ClientId, OrderType
 
@@ -31,31 +33,19 @@ _PASSED = frozenset({-2021, -4142})
 NOTHING_TO_REDUCE = -2022
 
 
-class Trade:
+class Trade(TradeOrders):
     """One position from decision to flat. Its protective and exit orders are added to `store` as they are asked for."""
 
     def __init__(
         self, plan: TradePlan, store: OrderStore, next_cid: Callable[[], ClientId], policy: BracketPolicy | None = None
     ) -> None:
-        self.plan = plan
-        self.state = TradeState.PLANNED
-        self.entry: WorkingOrder | None = None
-        self.stops: list[AlgoOrder] = []
-        self.targets: list[AlgoOrder] = []
-        self.exits: list[WorkingOrder] = []
-        self.outside: dict[int, Fill] = {}
-        self.reason: ExitReason | None = None
-        self.first_fill_ns: int | None = None
-        self.stop_confirmed_ns: int | None = None
-        self.closed_ns: int | None = None
-        self.naked_ns = 0
+        super().__init__(plan)
         self._naked_since_ns: int | None = None
         self._flat_ns: int | None = None
         self._exiting_ns = 0
         self._policy = policy or BracketPolicy()
         self._store = store
         self._next_cid = next_cid
-        self._roles: dict[ClientId, Role] = {}
 
     # -- what the caller does ------------------------------------------------------------------------------------------
     def enter(self, request: OrderRequest, now_ns: int) -> WorkingOrder:
@@ -70,15 +60,8 @@ class Trade:
 
     def attach(self, role: Role, order: Ours) -> None:
         """Takes an order that exists already: the entry, or at recovery any order found in the journal."""
-        if order.symbol != self.plan.symbol or order.cid in self._roles:
-            raise InvariantBroken(f"trade {self.plan.signal_id}: {order.cid} on {order.symbol} is not its {role.value}")
-        self._roles[order.cid] = role
-        if isinstance(order, AlgoOrder):
-            (self.stops if role is Role.STOP else self.targets).append(order)
-        elif role is Role.EXIT:
-            self.exits.append(order)
-        else:
-            self.entry = order
+        self._take(role, order)
+        if role is Role.ENTRY:
             self._move(TradeState.ENTERING)
 
     def request_exit(self, reason: ExitReason) -> None:
@@ -140,76 +123,6 @@ class Trade:
             times.append(max(self._next_exit_ns(), self._exiting_ns + policy.confirm_limit_ns if waits else 0))
         return min(times, default=None)
 
-    # -- questions -----------------------------------------------------------------------------------------------------
-    @property
-    def roles(self) -> dict[ClientId, Role]:
-        """Every client id of this trade."""
-        return dict(self._roles)
-
-    @property
-    def stop(self) -> AlgoOrder | None:
-        """The newest stop."""
-        return self.stops[-1] if self.stops else None
-
-    @property
-    def target(self) -> AlgoOrder | None:
-        return self.targets[-1] if self.targets else None
-
-    @property
-    def stop_confirmed(self) -> bool:
-        """The venue is known to hold a stop."""
-        return any(stop.state.live for stop in self.stops)
-
-    @property
-    def done(self) -> bool:
-        """Ended, and nothing of it is left at the venue."""
-        return self.state.final and all(order.settled for order in self._orders())
-
-    @property
-    def entered_qty(self) -> Decimal:
-        return sum((fill.qty for fill in self._opening_fills()), ZERO)
-
-    @property
-    def open_qty(self) -> Decimal:
-        """Absolute size still open by the executions seen."""
-        left = self.entry.tape.qty if self.entry is not None else ZERO
-        for order in (*self.stops, *self.targets, *self.exits):
-            if order.tape.fills:
-                left -= order.tape.qty
-        for fill in self.outside.values():
-            left += fill.qty * (fill.side.sign * self.plan.side.sign)
-        return left
-
-    def result(self, margin_asset: str) -> TradeResult:
-        """The closed trade in numbers. Raises InvariantBroken while it is not CLOSED."""
-        if self.state is not TradeState.CLOSED or self.first_fill_ns is None or self.closed_ns is None:
-            raise InvariantBroken(f"trade {self.plan.signal_id}: no result in state {self.state.value}")
-        opening, closing = list(self._opening_fills()), list(self._closing_fills())
-        every = [*opening, *closing]
-        fees: dict[str, Decimal] = {}
-        for fill in every:
-            fees[fill.commission_asset] = fees.get(fill.commission_asset, ZERO) + (fill.commission or ZERO)
-        return TradeResult(
-            signal_id=self.plan.signal_id,
-            symbol=self.plan.symbol,
-            side=self.plan.side,
-            reason=self._final_reason(),
-            qty=self.entered_qty,
-            average_entry=average_price(opening),
-            average_exit=average_price(closing),
-            risk=self.plan.stop_distance * self.entered_qty,
-            realized=sum((fill.realized or ZERO for fill in every), ZERO),
-            fees=fees,
-            margin_asset=margin_asset,
-            decision_ns=self.plan.decision_ns,
-            first_fill_ns=self.first_fill_ns,
-            closed_ns=self.closed_ns,
-            naked_ns=self.naked_ns,
-            trigger_to_fill_ms=self._trigger_to_fill_ms(),
-            fills=len(every),
-            maker_fills=sum(fill.maker for fill in every),
-        )
-
     # -- protection ----------------------------------------------------------------------------------------------------
     def _watch_stop(self, now_ns: int) -> None:
         """Runs the clock of the naked time."""
@@ -241,15 +154,29 @@ class Trade:
         target = self.target
         if target is None or (target.state.final and len(self.targets) < self._policy.target_attempts):
             yield self._algo(Role.TARGET, now_ns)
+        yield from self._parts(now_ns)
 
-    def _algo(self, role: Role, now_ns: int) -> AlgoRequest:
+    def _parts(self, now_ns: int) -> Iterator[Request]:
+        """Partial targets, once it is known how much was entered. One that cannot be had is left to the next target."""
+        plan, entry = self.plan, self.entry
+        if plan.lots is None or entry is None or not entry.settled:
+            return
+        for price, qty in split(entry.tape.qty, plan.parts, plan.target, plan.lots):
+            tried = [part for part in self.parts if part.request.trigger == price]
+            if not tried or (len(tried) < self._policy.target_attempts and _never_was(tried[-1])):
+                yield self._algo(Role.PART, now_ns, trigger=price, qty=qty)
+
+    def _algo(
+        self, role: Role, now_ns: int, *, trigger: Decimal | None = None, qty: Decimal | None = None
+    ) -> AlgoRequest:
         plan, stop = self.plan, role is Role.STOP
         request = AlgoRequest(
             cid=self._next_cid(),
             symbol=plan.symbol,
             side=plan.side.opposite,
             type=AlgoType.STOP_MARKET if stop else AlgoType.TAKE_PROFIT_MARKET,
-            trigger=plan.stop if stop else plan.target,
+            trigger=trigger or (plan.stop if stop else plan.target),
+            qty=qty,
             working_type=plan.stop_working if stop else plan.target_working,
             price_protect=False,
         )
@@ -316,7 +243,7 @@ class Trade:
         return last.created_ns + (policy.confirm_limit_ns if flat else policy.exit_retry_ns)
 
     def _child_running(self) -> bool:
-        return any(order.triggered for order in (*self.stops, *self.targets))
+        return any(order.triggered for order in (*self.stops, *self.targets, *self.parts))
 
     def _flat(self, entry: WorkingOrder, now_ns: int) -> tuple[Request, ...]:
         """Nothing is open: cancel what may live; closed once the entry cannot fill any more and every fee is known."""
@@ -332,12 +259,12 @@ class Trade:
         return requests
 
     def _cancel_siblings(self, now_ns: int) -> Iterator[Request]:
-        """The entry at once; protection only if the venue has not expired it by itself."""
+        """Entry and partial targets at once; other protection only if the venue has not expired it by itself."""
         if self._flat_ns is None:
             self._flat_ns = now_ns
         waited = now_ns >= self._flat_ns + self._policy.sibling_grace_ns
         for order in self._orders():
-            if order is not self.entry and not waited:
+            if not waited and order is not self.entry and order not in self.parts:
                 continue
             if cancel := order.request_cancel(now_ns + self._policy.cancel_deadline_ns):
                 yield cancel
@@ -351,42 +278,6 @@ class Trade:
         return () if cancel is None else (cancel,)
 
     # -- inside --------------------------------------------------------------------------------------------------------
-    def _orders(self) -> Iterator[Ours]:
-        if self.entry is not None:
-            yield self.entry
-        yield from self._closing_orders()
-
-    def _closing_orders(self) -> Iterator[Ours]:
-        yield from self.stops
-        yield from self.targets
-        yield from self.exits
-
-    def _opening_fills(self) -> Iterator[Fill]:
-        if self.entry is not None:
-            yield from self.entry.tape.fills.values()
-        yield from (fill for fill in self.outside.values() if fill.side is self.plan.side)
-
-    def _closing_fills(self) -> Iterator[Fill]:
-        for order in self._closing_orders():
-            yield from order.tape.fills.values()
-        yield from (fill for fill in self.outside.values() if fill.side is not self.plan.side)
-
-    def _final_reason(self) -> ExitReason:
-        """What closed it in fact: a stop that beat our own exit order is a stop."""
-        if self.reason is ExitReason.LIQUIDATION:
-            return self.reason
-        if self.reason is not None and any(order.tape.qty for order in self.exits):
-            return self.reason
-        if any(stop.tape.qty for stop in self.stops):
-            return ExitReason.STOP
-        return ExitReason.TARGET if any(target.tape.qty for target in self.targets) else ExitReason.ELSEWHERE
-
-    def _trigger_to_fill_ms(self) -> int | None:
-        for stop in self.stops:
-            if stop.triggered_ms is not None and stop.tape.fills:
-                return max(fill.time_ms for fill in stop.tape.fills.values()) - stop.triggered_ms
-        return None
-
     def _move(self, to: TradeState) -> None:
         if to not in TRADE_TABLE[self.state]:
             raise InvariantBroken(f"trade {self.plan.signal_id}: {self.state.value} -> {to.value} cannot be")
@@ -395,3 +286,8 @@ class Trade:
 
 def _refused_as_passed(order: AlgoOrder) -> bool:
     return order.state is OrderState.REFUSED and order.refusal is not None and order.refusal.code in _PASSED
+
+
+def _never_was(part: AlgoOrder) -> bool:
+    """It ended without having been triggered, and may be placed again."""
+    return part.state.final and part.triggered_ms is None and not _refused_as_passed(part)

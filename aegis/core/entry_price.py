@@ -8,6 +8,7 @@ import attrs
 
 from aegis.core.filters import Rounding, SymbolSpec, price_for
 from aegis.core.messages import OrderRequest
+from aegis.core.partials import mean_target
 from aegis.core.risk_context import EntryCandidate, EntryContext, EntryStyle, Quote
 from aegis.core.risk_limits import RiskLimits
 from aegis.core.values import OrderType, Side, TimeInForce
@@ -42,7 +43,7 @@ class RoundTrip:
 
     @property
     def net_r(self) -> Decimal:
-        """R that is left when the target is reached."""
+        """R that is left when every target is reached."""
         return (self.reward - self.cost) / self.distance
 
 
@@ -92,7 +93,7 @@ def round_trip(candidate: EntryCandidate, context: EntryContext, price: Decimal,
     funding = max(ZERO, context.funding.rate * side.sign) * context.mark * payments
     return RoundTrip(
         distance=(expected - candidate.stop) * side.sign,
-        reward=(candidate.target - expected) * side.sign,
+        reward=(mean_target(candidate.parts, candidate.target) - expected) * side.sign,
         cost=entry_fee
         + exit_price * fees.taker
         + (quote.ask - quote.bid)

@@ -57,7 +57,7 @@ class OrderRequest:
 
 @attrs.frozen(kw_only=True)
 class AlgoRequest:
-    """POST /fapi/v1/algoOrder, always `closePosition=true`: it closes whatever the position is when it triggers."""
+    """POST /fapi/v1/algoOrder: reduce-only with a quantity; without one `closePosition=true`: all there is then."""
 
     cid: ClientId
     symbol: SymbolName
@@ -66,6 +66,7 @@ class AlgoRequest:
     trigger: Decimal
     working_type: WorkingType
     price_protect: bool = False
+    qty: Decimal | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -30,13 +30,13 @@ from aegis.core.risk_context import (
     Quote,
     TradingState,
 )
-from aegis.core.risk_limits import CEILING_ORDER_NOTIONAL, CEILING_ORDER_QTY, OrderBudget, RiskLimits
+from aegis.core.risk_limits import CEILING_ORDER_NOTIONAL, CEILING_ORDER_QTY, RiskLimits
 from aegis.core.sizing import Size, SizeDenial, SizeDenied, SizeInput, size_entry
 from aegis.core.values import Side, SymbolName
 
 __all__ = [
     "AccountView", "Approved", "Control", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
-    "Freshness", "Funding", "OrderBudget", "Quote", "RiskGate", "RiskLimits", "TradingState",
+    "Freshness", "Funding", "Quote", "RiskGate", "RiskLimits", "TradingState",
     "told",
 ]  # fmt: skip
 
@@ -60,10 +60,9 @@ _Exit = TypeVar("_Exit", OrderRequest, AlgoRequest, CancelRequest)
 class RiskGate:
     """Starts HALTED. One gate an account."""
 
-    def __init__(self, limits: RiskLimits, budget: OrderBudget | None = None) -> None:
+    def __init__(self, limits: RiskLimits) -> None:
         self.limits = limits
-        told = OrderBudget(orders_10s=limits.orders_10s, orders_1m=limits.orders_1m)
-        self.rate = OrderRate(budget or told, float(limits.order_rate_pct))
+        self.rate = OrderRate(limits)
         self.state = TradingState.HALTED
         self.state_reason = "not reconciled yet"
         self.trail: list[Control] = []
@@ -91,10 +90,10 @@ class RiskGate:
         size = self._size(candidate, context, price)
         if isinstance(size, Denied):
             return size
-        denied = self._first(self._exposure(candidate, context, size)) or self._room(context, now_ns)
+        denied = self._first(self._exposure(candidate, context, size)) or self._room(candidate, context, now_ns)
         if denied is not None:
             return denied
-        self.rate.entry(candidate.symbol, now_ns)
+        self.rate.entry(candidate.symbol, now_ns, len(candidate.parts))
         return Approved(entry_order(candidate, price, size.qty), size, key=approval._KEY)
 
     def approve_exit(self, request: _Exit, now_ns: int) -> Approved[_Exit]:
@@ -155,7 +154,8 @@ class RiskGate:
         limits, sign, now = self.limits, candidate.side.sign, touch(context.quote, candidate.side)
         positive = min(candidate.stop, candidate.target, candidate.level) > ZERO
         ordered = (price - candidate.stop) * sign > ZERO and (now - candidate.stop) * sign > ZERO
-        onward = (candidate.target - price) * sign > ZERO
+        nearest = candidate.parts[0].price if candidate.parts else candidate.target
+        onward = (nearest - price) * sign > ZERO and (candidate.target - nearest) * sign >= ZERO
         levels = (candidate.stop, price, candidate.target)
         yield DenyCode.BAD_LEVELS, levels, "stop, entry, target in order", not (positive and ordered and onward)
         collar, far = limits.collar_bps, _bps(now, candidate.level)
@@ -216,12 +216,12 @@ class RiskGate:
         value, limit = account.net_notional + notional, equity * limits.max_net_leverage
         yield DenyCode.NET_LEVERAGE, value, limit, value > limit
 
-    def _room(self, context: EntryContext, now_ns: int) -> Denied | None:
-        short = self.rate.room(now_ns)
+    def _room(self, candidate: EntryCandidate, context: EntryContext, now_ns: int) -> Denied | None:
+        parts = len(candidate.parts)
+        short = self.rate.room(now_ns, parts)
         if short is not None:
             return Denied(code=DenyCode.ORDER_RATE, value=str(short[0]), limit=str(short[1]))
-        slots = context.account.open_algos + self.rate.reserved + ALGO_SLOTS
-        limit = self.rate.algo_limit
+        slots, limit = context.account.open_algos + self.rate.reserved + ALGO_SLOTS + parts, self.rate.algo_limit
         return self._first(iter([(DenyCode.ALGO_SLOTS, slots, limit, slots > limit)]))
 
     def _first(self, checks: Iterator[Control]) -> Denied | None:

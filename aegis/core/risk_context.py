@@ -9,6 +9,7 @@ import attrs
 
 from aegis.core.brackets import LeverageBrackets
 from aegis.core.filters import SymbolSpec
+from aegis.core.partials import Part
 from aegis.core.sizing import Cap
 from aegis.core.values import ClientId, Side, SymbolName
 
@@ -111,6 +112,8 @@ class EntryCandidate:
     """The price at which the signal wanted to enter."""
     stop: Decimal
     target: Decimal
+    parts: tuple[Part, ...] = ()
+    """Targets before it, each for a share of the position."""
     time_limit_ns: int
     expires_ns: int
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["CEILING_ORDER_NOTIONAL", "CEILING_ORDER_QTY", "OrderBudget", "RiskLimits"]
+__all__ = ["CEILING_ORDER_NOTIONAL", "CEILING_ORDER_QTY", "RiskLimits"]
 
 #: Control C3: compiled in, so that a typing error in a config cannot send more.
 CEILING_ORDER_NOTIONAL = Decimal(1_000_000)
@@ -93,13 +93,6 @@ class RiskLimits:
     order_rate_pct: Decimal = attrs.field(default=Decimal("50"), converter=_decimal, validator=_Within(0, 100))
     orders_10s: int = attrs.field(default=300, validator=_Count(1, 100_000))
     orders_1m: int = attrs.field(default=1_200, validator=_Count(1, 1_000_000))
-    """What the venue takes of the account; a share of `order_rate_pct` is used."""
-
-
-@attrs.frozen(kw_only=True)
-class OrderBudget:
-    """The venue's own limits: orders in 10 s and in 1 min of the account, open conditional orders of the account."""
-
-    orders_10s: int = attrs.field(default=300, validator=_Count(1, 100_000))
-    orders_1m: int = attrs.field(default=1200, validator=_Count(1, 1_000_000))
     open_algos: int = attrs.field(default=200, validator=_Count(1, 10_000))
+    """What the venue takes of the account: orders in 10 s and in 1 min, open conditional orders. A share of
+    `order_rate_pct` is used."""

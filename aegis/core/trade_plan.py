@@ -9,6 +9,7 @@ from decimal import Decimal
 import attrs
 from attrs import validators
 
+from aegis.core.partials import Lots, Part
 from aegis.core.values import Side, SymbolName, WorkingType
 
 __all__ = ["TRADE_TABLE", "BracketPolicy", "ExitReason", "Role", "TradePlan", "TradeResult", "TradeState"]
@@ -64,6 +65,8 @@ class Role(enum.Enum):
     ENTRY = "ENTRY"
     STOP = "STOP"
     TARGET = "TARGET"
+    PART = "PART"
+    """A partial target."""
     EXIT = "EXIT"
 
 
@@ -88,6 +91,10 @@ class TradePlan:
     target_working: WorkingType = WorkingType.CONTRACT_PRICE
     max_exit_qty: Decimal = attrs.field(validator=_positive)
     """MARKET_LOT_SIZE: a larger position is closed in slices."""
+    parts: tuple[Part, ...] = ()
+    """Targets before `target`, the nearest first."""
+    lots: Lots | None = None
+    """What a part must be; None where there are none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +137,8 @@ class TradeResult:
     """From the stop's trigger to its last execution, in venue time; None when the stop was not executed."""
     fills: int
     maker_fills: int
+    parts: int = 0
+    """Partial targets that were executed."""
 
     @property
     def net(self) -> Decimal:

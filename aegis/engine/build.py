@@ -68,19 +68,22 @@ def build_machine(
     on_reseed: Callable[[Iterable[int]], None],
     on_mend: Callable[[Iterable[tuple[int, int]]], None] | None = None,
     from_first_trade: bool = False,
+    spare: int = 0,
 ) -> Machine:
-    """Everything between bytes in and requests out, HALTED and empty."""
-    specs = market.specs
+    """Everything between bytes in and requests out, HALTED and empty; `spare` symbols may join later."""
+    specs = list(market.specs)
     source = AGG_TRADE if config.feed.trade_source == "aggTrade" else TRADE
     base_ms = config.bars.timeframes_ms[0]
-    table = new_table([spec.symbol for spec in specs], [spec.qty_decimals for spec in specs], base_ms, source)
+    names, decimals = [spec.symbol for spec in specs], [spec.qty_decimals for spec in specs]
+    table = new_table(names, decimals, base_ms, source, spare=spare)
     bars = config.bars
     strategy, analysis = make_strategy(config.strategy, bars.names, warm_bars=bars.warmup_bars)
-    state = new_state(len(specs), bars.timeframes_ms, analysis)
+    state = new_state(len(table.symbols), bars.timeframes_ms, analysis)
     carriers = _carriers(channels, len(specs))
     decision = _decision(
         config,
         market,
+        specs,
         table,
         strategy,
         run=run,
@@ -95,6 +98,7 @@ def build_machine(
         analysis=Analysis(state),
         decision=decision,
         channels=channels,
+        carriers=carriers,
         tap=tap,
         base_ms=base_ms,
         lateness_ms=config.bars.lateness_ms,
@@ -108,6 +112,7 @@ def build_machine(
 def _decision(
     config: Config,
     market: Market,
+    specs: list[SymbolSpec],
     table: Table,
     strategy: Strategy,
     *,
@@ -139,21 +144,21 @@ def _decision(
     )
     contexts = ContextMaker(
         table=table,
-        specs=market.specs,
-        brackets=market.brackets,
-        fees=market.fees,
+        specs=specs,
+        brackets=dict(market.brackets),
+        fees=dict(market.fees),
         leverage=config.risk.leverage,
         specs_read_ns=market.read_ns,
         heard_ns=heard_ns,
         lane_full=lane_full,
     )
     decision = Decision(
-        specs=market.specs,
+        specs=specs,
         gate=gate,
         desk=desk,
         portfolio=Portfolio(market.margin_asset, Decimal(0), start_ns),
         statistics=TradeStatistics(),
-        setups=Setups(table=table, specs=market.specs, signals=Pool("signals", SIGNAL), candles=Pool("candles", BAR)),
+        setups=Setups(table=table, specs=specs, signals=Pool("signals", SIGNAL), candles=Pool("candles", BAR)),
         contexts=contexts,
         strategy=strategy,
         scribe=scribe,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -51,9 +51,10 @@ class ContextMaker:
     """
 
     table: Table
-    specs: Sequence[SymbolSpec]
-    brackets: Mapping[SymbolName, LeverageBrackets]
-    fees: Mapping[SymbolName, Fees]
+    specs: list[SymbolSpec]
+    """In the order of the table's rows, which may be more: spare ones."""
+    brackets: dict[SymbolName, LeverageBrackets]
+    fees: dict[SymbolName, Fees]
     leverage: int
     specs_read_ns: int
     heard_ns: Callable[[int], int]
@@ -71,10 +72,34 @@ class ContextMaker:
     """The last mark of a symbol and its exact value: it changes once a second and is asked at every decision."""
 
     def __attrs_post_init__(self) -> None:
-        self.warm = np.zeros(len(self.specs), np.bool_)
+        self.warm = np.zeros(len(self.table.symbols), np.bool_)
         self._marks = self.table.symbols["mark"]
         self._rows = self.table.symbols[list(_Row._fields)]
         self._indices = {spec.symbol: index for index, spec in enumerate(self.specs)}
+
+    @property
+    def all_warm(self) -> bool:
+        """Every symbol that is here trades."""
+        return bool(self.warm[: len(self.specs)].all())
+
+    def index(self, name: SymbolName) -> int | None:
+        """The symbol's row; None where it is unknown."""
+        return self._indices.get(name)
+
+    def add(self, spec: SymbolSpec) -> None:
+        """A symbol has taken the next row."""
+        self._indices[spec.symbol] = len(self.specs)
+        self.specs.append(spec)
+
+    def know(self, spec: SymbolSpec, brackets: LeverageBrackets, fees: Fees) -> None:
+        """The newest terms of a symbol that is here; they overrule what contractInfo has told before."""
+        self.specs[self._indices[spec.symbol]] = spec
+        self.brackets[spec.symbol], self.fees[spec.symbol] = brackets, fees
+        self.statuses.pop(spec.symbol, None)
+
+    def status(self, name: SymbolName) -> str:
+        """The newest status of a symbol that is here."""
+        return self.statuses.get(name) or self.specs[self._indices[name]].status
 
     def quote(self, symbol: int) -> views.Quote:
         """What a strategy may see of the newest prices."""
@@ -128,7 +153,7 @@ class ContextMaker:
             gapped=gapped,
             symbol_amount=_held(desk, portfolio, name),
             symbol_orders=desk.store.working_count(name),
-            symbol_unknown=len(desk.store.unknown(name)),
+            symbol_unknown=len(desk.store.unknown(name)) + _left(desk, name),
         )  # fmt: skip
 
     def _account(self, desk: Desk, portfolio: Portfolio) -> AccountView:
@@ -168,6 +193,11 @@ def _funding(row: _Row, now_ns: int) -> Funding:
         return Funding(due_in_ns=_NEVER_NS)
     due_in_ns = max(0, row.next_funding_ms * _NS_PER_MS - now_ns)
     return Funding(rate=exact(min(max(row.funding, -1.0), 1.0)), due_in_ns=due_in_ns)
+
+
+def _left(desk: Desk, name: SymbolName) -> int:
+    """Ended trades of whose partial targets one may still live: it would reduce the position of a new trade."""
+    return sum(trade.parts_live for trade in desk.tails.get(name, ()))
 
 
 def _known(value: float) -> Decimal:

@@ -51,6 +51,13 @@ class Continuity:
         if channel.up:
             self._resume(channel.symbols)
 
+    def join(self, symbol: int, now_ns: int) -> None:
+        """One more symbol is on its channels: it begins as all do when their sockets come up, or when they do."""
+        tables.suspend(self.table, symbol)
+        if any(channel.trades and channel.up and symbol in channel.symbols for channel in self.channels):
+            self.go_live([symbol], now_ns)
+        self._resume([symbol])
+
     def mend(self, now_ns: int) -> None:
         """Trades that were missed make bars wrong: they are fetched, or such a symbol starts over from history."""
         again = self.holes.overdue(now_ns)

@@ -108,7 +108,7 @@ class Decision:
     audit: Audit = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.bar_lots = np.zeros(len(self.specs), np.int64)
+        self.bar_lots = np.zeros(len(self.contexts.warm), np.int64)
         self.audit = Audit(desk=self.desk, portfolio=self.portfolio, scribe=self.scribe)
 
     # -- analysis ------------------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ class Decision:
         for name in BAR.names or ():  # column by column: padding between them is no fact
             self._bars_seen.update(np.ascontiguousarray(bars[name]).tobytes())
         base = bars[bars["timeframe"] == 0]
-        self.bar_lots += np.bincount(base["symbol"], weights=base["volume"], minlength=len(self.specs)).astype(np.int64)
+        lots = np.bincount(base["symbol"], weights=base["volume"], minlength=len(self.bar_lots))
+        self.bar_lots += lots.astype(np.int64)
 
     def on_events(self, symbol: int, events: Records, front: State, now_ns: int) -> None:
         """New events of one symbol: ask the strategy, arm what it wants."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from aegis.core.approval import Approved
 from aegis.core.messages import OrderRequest
+from aegis.core.partials import Lots, Part
 from aegis.core.risk import EntryCandidate, EntryContext
 from aegis.core.trade_plan import TradePlan
 from aegis.core.values import ClientId, Side, SymbolName, WorkingType
@@ -28,6 +29,7 @@ def candidate_of(armed: Armed, symbol: SymbolName, cid: ClientId, shift: Decimal
         level=armed.level + shift,
         stop=armed.stop + shift,
         target=armed.target + shift,
+        parts=tuple(Part(price=part.price + shift, share=part.share) for part in armed.parts),
         time_limit_ns=setup.time_limit_ms * _NS_PER_MS,
         expires_ns=setup.expires_ms * _NS_PER_MS,
     )
@@ -56,6 +58,8 @@ def open_trade(
         stop_working=working,
         target_working=working,
         max_exit_qty=context.spec.market_max_qty or context.spec.max_qty,
+        parts=candidate.parts,
+        lots=Lots.of(context.spec) if candidate.parts else None,
     )
     desk.open(plan, approved, now_ns)
     return reference

@@ -1,36 +1,36 @@
-"""Market sockets: which streams go over which, and the task that keeps one of them alive.
+"""Market sockets: the task that keeps one of them alive, with the streams that it is to carry.
 
 One life of a socket is: connect within the budget, subscribe in one message, read until it breaks; before the venue
 ends the connection by its age, another one is made and takes over. A stream that was accepted and stays silent is a
-wrong route or a dead symbol: the venue says nothing about it, so a watchdog does.
+wrong route or a dead symbol: the venue says nothing about it, so a watchdog does. Streams that are added or dropped
+meanwhile are asked for on the live connection.
 """
 
 from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from aegis.config import FeedConfig
 from aegis.core.errors import Restartable, VenueUnavailable
-from aegis.core.values import SymbolName
-from aegis.engine.channel import Channel
 from aegis.engine.machine import Machine
+from aegis.engine.shards import MARKET_WIDE, Shard
+from aegis.engine.subscriptions import Subscriptions
 from aegis.engine.successor import Successor
 from aegis.kernels.market import COUNTERS
 from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Histogram, Metrics
 from aegis.runtime.supervise import ConnectionBudget, first_fault
-from aegis.venue.endpoints import Endpoints
 from aegis.venue.inbox import RECEIVE_BYTES
-from aegis.venue.market_socket import MarketSocket, connect, subscribe
+from aegis.venue.market_events import Control
+from aegis.venue.market_socket import MarketSocket, connect
 
-__all__ = ["MarketFeed", "Shard", "plan_shards"]
+__all__ = ["MarketFeed"]
 
-_MARKET_WIDE = ("!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr")
 #: With this many streams, or the mark prices that come every second, silence can only be the socket's.
 _BUSY_STREAMS = 50
 _QUIET_FACTOR = 6
@@ -41,56 +41,8 @@ _RETRY_S = 60.0
 #: A socket that has more than one read takes is read on at once, so many times: half a millisecond in which nobody else
 #: gets a turn, and ten times the data that a turn for each read would take.
 _READ_ON = 8
-
-
-@attrs.frozen(kw_only=True)
-class Shard:
-    """One market socket: its address and streams, and the symbols (by index) whose quotes or trades it carries."""
-
-    number: int
-    url: str
-    streams: tuple[str, ...]
-    symbols: tuple[int, ...]
-    quotes: bool
-    trades: bool
-
-    def channel(self) -> Channel:
-        return Channel(number=self.number, symbols=self.symbols, quotes=self.quotes, trades=self.trades)
-
-
-def plan_shards(symbols: Sequence[SymbolName], endpoints: Endpoints, config: FeedConfig) -> tuple[Shard, ...]:
-    """Spread the live set of streams over as few sockets as the config allows; quotes and trades have their own routes.
-
-    `trade` streams come on the public route, `aggTrade` on the market route; never both, because two trade sources
-    would count every trade twice.
-    """
-    most = config.streams_per_socket
-    trade_host = endpoints.market_market if config.trade_source == "aggTrade" else endpoints.market_public
-    shards: list[Shard] = []
-
-    def add(host: str, suffix: str, *, quotes: bool, trades: bool, room: int, extra: tuple[str, ...] = ()) -> None:
-        for start in range(0, len(symbols), room):
-            part = range(start, min(start + room, len(symbols)))
-            streams = tuple(f"{symbols[i].lower()}@{suffix}" for i in part) + (extra if start == 0 else ())
-            shards.append(
-                Shard(
-                    number=len(shards), url=f"{host}/stream", streams=streams, symbols=tuple(part), quotes=quotes,
-                    trades=trades,
-                )
-            )  # fmt: skip
-
-    add(endpoints.market_public, "bookTicker", quotes=True, trades=False, room=most)
-    if config.trade_source == "aggTrade":
-        add(trade_host, "aggTrade", quotes=False, trades=True, room=most - len(_MARKET_WIDE), extra=_MARKET_WIDE)
-    else:
-        add(trade_host, "trade", quotes=False, trades=True, room=most)
-        shards.append(
-            Shard(
-                number=len(shards), url=f"{endpoints.market_market}/stream", streams=_MARKET_WIDE, symbols=(),
-                quotes=False, trades=False,
-            )
-        )  # fmt: skip
-    return tuple(shards)
+#: Pause behind a change of subscriptions, of two messages at most: the venue takes ten a second, pongs included.
+_PACE_S = 0.5
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -111,6 +63,9 @@ class MarketFeed:
     _heard: bool = attrs.field(default=False, init=False)
     _reads: int = attrs.field(default=0, init=False)
     _next: Successor | None = attrs.field(default=None, init=False)
+    _current: Successor | None = attrs.field(default=None, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _answered: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @classmethod
     def histogram(cls, metrics: Metrics) -> Histogram:
@@ -130,8 +85,26 @@ class MarketFeed:
                 old, current = current.socket, following
                 self.machine.take_over(self.shard.number, current.socket.inbox, current.size, self.venue_ns())
         finally:
+            self._current = None
             self.machine.connection(self.shard.number, None, self.venue_ns())
             await _close(current.socket)
+
+    async def carry(self, symbol: int, stream: str) -> None:
+        """Take up one symbol more; returns once the venue has agreed to its stream. `leave` takes it back."""
+        self.shard = self.shard.joined(symbol, stream)
+        self._change()
+        while self._current is None or stream not in self._current.subscriptions.agreed:
+            await self._answered.wait()
+
+    def leave(self, symbol: int) -> None:
+        """The symbol's stream is not wanted any more, if it was."""
+        if symbol in self.shard.symbols:
+            self.shard = self.shard.left(symbol)
+            self._change()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _open(self) -> Successor:
         """A connection within the budget, its streams asked for. Raises VenueUnavailable."""
@@ -141,22 +114,24 @@ class MarketFeed:
                 socket = await connect(self.shard.url, ssl_context=self.ssl_context)
         except trio.TooSlowError:
             raise VenueUnavailable(f"market socket {self.shard.number}: no connection in time") from None
-        asked = False
+        asked, subscriptions = False, Subscriptions()
         try:
             with trio.fail_after(self.config.connect_timeout_s):
-                await socket.send_text(subscribe(self.shard.streams, self.shard.number + 1))
+                for message in subscriptions.towards(self.shard.streams):
+                    await socket.send_text(message)
             asked = True
         except trio.TooSlowError:
             raise VenueUnavailable(f"market socket {self.shard.number}: it takes no subscription") from None
         finally:
             if not asked:
                 await _close(socket)
-        return Successor(socket=socket, limit_bytes=self.config.overlap_max_mib << 20)
+        limit = self.config.overlap_max_mib << 20
+        return Successor(socket=socket, subscriptions=subscriptions, limit_bytes=limit)
 
     # -- one connection ------------------------------------------------------------------------------------------------
     async def _live(self, current: Successor, old: MarketSocket | None) -> Successor:
         """Read one connection until the next may take over, which is returned, also where this one breaks first."""
-        self._heard = False
+        self._heard, self._current = False, current
         reason, ended = "its time has come", False
         try:
             try:
@@ -164,6 +139,7 @@ class MarketFeed:
                     if old is not None:
                         nursery.start_soon(_close, old)
                     nursery.start_soon(self._watch, self.venue_ns())
+                    nursery.start_soon(self._ask, current)
                     nursery.start_soon(self._rotate, nursery.cancel_scope)
                     await self._read(current)
             except* Restartable as group:
@@ -180,6 +156,17 @@ class MarketFeed:
             "feed.rotated", socket=self.shard.number, reason=reason, held=following.size, full=following.full
         )
         return following
+
+    async def _ask(self, current: Successor) -> None:
+        """Ask for what has been added since the connection was made, and drop what is not wanted any more."""
+        while True:
+            changed, messages = self._changed, current.subscriptions.towards(self.shard.streams)
+            for message in messages:
+                await current.socket.send_text(message)
+            if messages:
+                await trio.sleep(_PACE_S)
+            else:
+                await changed.wait()
 
     async def _rotate(self, scope: trio.CancelScope) -> None:
         """Make before break: the venue ends every connection at 24 h. Cancels `scope` when the next one is ready."""
@@ -217,19 +204,19 @@ class MarketFeed:
         socket, held = current.socket, current.held
         while held:
             socket.inbox.extend(held[0])
-            await self._take(socket, len(held.popleft()))
+            await self._take(current, len(held.popleft()))
             await trio.lowlevel.checkpoint()
         while True:
             count = await socket.receive()
-            await self._take(socket, count)
+            await self._take(current, count)
             for _ in range(_READ_ON):
                 if count < RECEIVE_BYTES:  # all that was there
                     break
                 count = socket.receive_now()
                 if count:
-                    await self._take(socket, count)
+                    await self._take(current, count)
 
-    async def _take(self, socket: MarketSocket, count: int) -> None:
+    async def _take(self, current: Successor, count: int) -> None:
         self.pump()
         self._reads += 1
         before = self._data_frames()
@@ -238,7 +225,21 @@ class MarketFeed:
         self.read_ns.record(self.monotonic_ns() - begin_ns)
         self._heard = self._heard or self._data_frames() > before
         for message in messages:
-            await socket.answer(message)
+            if isinstance(message, Control):
+                self._heed(current, message)
+            else:
+                await current.socket.answer(message)
+
+    def _heed(self, current: Successor, answer: Control) -> None:
+        """The venue has agreed to streams, or refused them."""
+        streams = current.subscriptions.answered(answer)
+        if answer.code is not None:
+            get_logger().warning(
+                "feed.refused", socket=self.shard.number, code=answer.code, reason=answer.message,
+                count=len(streams), streams=streams[:_NAMES],
+            )  # fmt: skip
+        self._answered.set()
+        self._answered = trio.Event()
 
     def _data_frames(self) -> int:
         """Frames of all sockets so far that carried data: neither control frames nor answers to SUBSCRIBE."""
@@ -258,7 +259,7 @@ class MarketFeed:
             get_logger().warning(
                 "feed.silent", socket=self.shard.number, count=len(unheard), streams=unheard[:_NAMES]
             )
-        busy = len(self.shard.streams) >= _BUSY_STREAMS or _MARKET_WIDE[0] in self.shard.streams
+        busy = len(self.shard.streams) >= _BUSY_STREAMS or MARKET_WIDE[0] in self.shard.streams
         limit_s = first_s if busy else _QUIET_FACTOR * first_s
         while True:
             reads = self._reads
@@ -271,11 +272,11 @@ class MarketFeed:
         """Streams of symbols that have delivered nothing: quotes since `since_ns`, trades ever."""
         states = self.machine.table.symbols
         if self.shard.quotes:
-            silent = [i for i in self.shard.symbols if states["quote_recv_ns"][i] < since_ns]
+            heard = states["quote_recv_ns"] >= since_ns
         else:
-            silent = [i for i in self.shard.symbols if states["last_id"][i] < 0]
-        first = self.shard.symbols[0] if self.shard.symbols else 0
-        return [self.shard.streams[i - first] for i in silent]
+            heard = states["last_id"] >= 0
+        pairs = zip(self.shard.symbols, self.shard.streams, strict=False)  # those of all symbols come last
+        return [stream for symbol, stream in pairs if not heard[symbol]]
 
 
 async def _close(socket: MarketSocket) -> None:

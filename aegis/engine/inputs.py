@@ -38,6 +38,7 @@ class InputKind(enum.IntEnum):
     SNAPSHOT = 11  # what the venue said when it was asked
     SLICE = 12  # one symbol's events went to the strategy
     FILL = 13  # trades that no socket brought, fetched; or that they are not to be had
+    TERMS = 14  # a symbol joined, or its rules have changed
     END = 255
 
 

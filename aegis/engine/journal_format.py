@@ -35,7 +35,7 @@ __all__ = [
     "scan",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER_KIND = "header"
 #: Keys of `data` that start so hold real time or what was measured with it: recorded, but no part of what happened.
 WALL_PREFIX = "wall_"

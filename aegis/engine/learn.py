@@ -15,7 +15,7 @@ from aegis.engine.universe import Choice, Quote24h, select
 from aegis.runtime.logs import get_logger
 from aegis.venue import replies
 
-__all__ = ["Listings", "Terms", "choose", "learn_market", "prepare_symbol"]
+__all__ = ["Listings", "Terms", "brackets", "choose", "fees", "learn_market", "prepare_symbol"]
 
 
 class Listings(Protocol):
@@ -59,27 +59,37 @@ async def choose(venue: Listings, config: UniverseConfig, now_ms: int) -> tuple[
 
 
 async def learn_market(terms: Terms, choices: tuple[Choice, ...], config: Config, now_ns: int) -> Market:
-    """The chosen symbols with brackets and fees.
-
-    The fee schedule belongs to the quote asset, so one symbol's rates stand for all: asking for each would cost the
-    weight of several minutes. Raises ConfigError where nothing is left to trade.
-    """
+    """The chosen symbols with brackets and fees. Raises ConfigError where nothing is left to trade."""
     specs = tuple(choice.spec for choice in choices if choice.included)
     if not specs:
         raise ConfigError("universe: no symbol of the venue passes; `aegis universe` tells why")
-    tables = {row.symbol: _brackets(row) for row in await terms.leverage_brackets()}
+    tables = await brackets(terms)
     missing = [spec.symbol for spec in specs if spec.symbol not in tables]
     if missing:
         raise ConfigError(f"universe: the venue gives no leverage brackets for {', '.join(missing[:5])}")
-    rate = await terms.commission_rate(specs[0].symbol)
-    fees = Fees(maker=rate.maker, taker=rate.taker)
+    rates = await fees(terms, specs[0].symbol)
     return Market(
         specs=specs,
         brackets={spec.symbol: tables[spec.symbol] for spec in specs},
-        fees={spec.symbol: fees for spec in specs},
+        fees={spec.symbol: rates for spec in specs},
         margin_asset=config.universe.quote,
         read_ns=now_ns,
     )
+
+
+async def brackets(terms: Terms) -> dict[SymbolName, LeverageBrackets]:
+    """The leverage brackets of every symbol."""
+    return {row.symbol: _brackets(row) for row in await terms.leverage_brackets()}
+
+
+async def fees(terms: Terms, symbol: SymbolName) -> Fees:
+    """The account's rates.
+
+    The schedule belongs to the quote asset, so one symbol's rates stand for all: asking for each would cost the weight
+    of several minutes.
+    """
+    rate = await terms.commission_rate(symbol)
+    return Fees(maker=rate.maker, taker=rate.taker)
 
 
 def _brackets(reply: replies.Brackets) -> LeverageBrackets:

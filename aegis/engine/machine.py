@@ -30,6 +30,7 @@ from aegis.engine.inputs import (
     encode_outcome,
     encode_seed,
 )  # fmt: skip
+from aegis.engine.joining import Terms, encode_terms, take_terms
 from aegis.kernels import levels, wire
 from aegis.kernels import market as tables
 from aegis.kernels.layout import HIT
@@ -50,6 +51,7 @@ class Machine:
     """The whole synchronous engine.
 
     Args:
+        carriers: for each symbol the channel of its quotes; it grows with the symbols.
         on_reseed: told the symbols whose history must be fetched (again); an effect, not an input.
         on_mend: told (symbol, first missing trade id) where trades must be fetched by id; None: none can be.
         mend_wait_ns: how long a symbol, and with it the bars of all, may wait for them.
@@ -65,6 +67,7 @@ class Machine:
         analysis: Analysis,
         decision: Decision,
         channels: Sequence[Channel],
+        carriers: list[int],
         tap: Tap,
         base_ms: int,
         lateness_ms: int,
@@ -77,6 +80,7 @@ class Machine:
         self.analysis = analysis
         self.decision = decision
         self.channels = tuple(channels)
+        self._carriers = carriers
         self.tap = tap
         self.on_reseed = on_reseed
         self.holes = Holes(table, base_ms, mend_wait_ns)
@@ -86,6 +90,7 @@ class Machine:
         )  # fmt: skip
         self.on_hits: Callable[[int], None] = self.decide_hits
         self.on_broken: Callable[[InvariantBroken], None] = self._raise
+        self.on_contract: Callable[[], None] = lambda: None
         self._base_ms = base_ms
         self._from_first_trade = from_first_trade
         self._lateness_ms = lateness_ms
@@ -105,8 +110,8 @@ class Machine:
         self.bars = 0
 
     # -- market bytes --------------------------------------------------------------------------------------------------
-    def read(self, number: int, count: int, now_ns: int) -> list[Message]:
-        """The last `count` bytes of the channel's inbox are new. Returns the messages that its socket must act upon.
+    def read(self, number: int, count: int, now_ns: int) -> list[Message | events.Control]:
+        """The last `count` bytes of the channel's inbox are new. Returns what its socket must act upon.
 
         Raises Restartable where the bytes break the protocol: the connection must be dropped.
         """
@@ -122,9 +127,9 @@ class Machine:
         channel.overlap = max(0, channel.overlap - count)
         return answers
 
-    def _scan(self, inbox: Inbox, now_ns: int) -> list[Message]:
+    def _scan(self, inbox: Inbox, now_ns: int) -> list[Message | events.Control]:
         """All of a read, then its hits: they compete (see `engine/candidates.py`), whatever the read ends with."""
-        answers: list[Message] = []
+        answers: list[Message | events.Control] = []
         fired = False
         try:
             while (status := inbox.scan(self.table, now_ns)) != wire.NEED_MORE:
@@ -137,7 +142,7 @@ class Machine:
                 else:
                     message = inbox.slow()
                     if isinstance(message, Text):
-                        fired = self.strict(message.payload, now_ns) or fired
+                        fired = self.strict(message.payload, now_ns, answers) or fired
                     elif message is not None:
                         answers.append(message)
         finally:
@@ -145,8 +150,11 @@ class Machine:
                 self.on_hits(now_ns)
         return answers
 
-    def strict(self, payload: bytes, now_ns: int) -> bool:
-        """A text that the compiled pass left to the strict decoder; ticks in it count as any other. True: hits wait."""
+    def strict(self, payload: bytes, now_ns: int, answers: list[Message | events.Control] | None = None) -> bool:
+        """A text that the compiled pass left to the strict decoder; ticks in it count as any other. True: hits wait.
+
+        The venue's answers to control messages go to `answers`.
+        """
         outcomes = strict.decode(payload, self.table, now_ns)
         if any(isinstance(outcome, events.Full) for outcome in outcomes):
             self.take_batch()
@@ -156,9 +164,12 @@ class Machine:
             self.other_messages[type(outcome).__name__] += 1
             if isinstance(outcome, events.ContractInfo):
                 self._contract(outcome, now_ns)
+            elif isinstance(outcome, events.Control) and answers is not None:
+                answers.append(outcome)
         return levels.pending_hits(self.table) > 0
 
     def _contract(self, contract: events.ContractInfo, now_ns: int) -> None:
+        self.on_contract()
         try:
             self.decision.on_contract(contract.symbol, contract.status, now_ns)
         except InvariantBroken as error:  # the rest of the read is as good as ever
@@ -196,6 +207,13 @@ class Machine:
         channel = self.channels[number]
         channel.inbox, channel.overlap = inbox, held
         self.takeovers += 1
+
+    def terms(self, terms: Terms, now_ns: int) -> None:
+        """A symbol joins, or its rules have changed. What joins needs history, as all do at the start."""
+        self.tap.record(InputKind.TERMS, now_ns, 0, encode_terms(terms))
+        joined = take_terms(terms, self.table, self.decision, self.channels, self._carriers, now_ns)
+        if joined is not None:
+            self.continuity.join(joined, now_ns)
 
     def _go_live(self, symbols: Sequence[int], now_ns: int) -> None:
         """From the next base bar on the trades of these symbols are whole; history must bring what is before."""

@@ -15,7 +15,10 @@ from aegis.engine.snapshot import PositionView, Snapshot
 from aegis.kernels.market import COUNTERS
 from aegis.runtime.metrics import Metrics
 
-__all__ = ["Observer", "iso", "ticks"]
+__all__ = ["SESSION_COUNTS", "Observer", "iso", "ticks"]
+
+#: How the gauges begin that a summary shows of a live session.
+SESSION_COUNTS = "session."
 
 _MS = 1e-6
 #: Stages that are shown, by their histogram.
@@ -96,7 +99,7 @@ class Observer:
         )
 
     def _unheard(self) -> int:
-        symbols = self.machine.table.symbols
+        symbols = self.machine.table.symbols[: len(self.machine.decision.specs)]
         return int(((symbols["quote_recv_ns"] == 0) | (symbols["last_id"] < 0)).sum())
 
     def _lag_ms(self, now_ns: int) -> float:

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
 from aegis.core.approval import Approved
 from aegis.core.bracket import ExitReason, Role, TradePlan, TradeResult
 from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.movements import Movement
+from aegis.core.partials import Lots, Part
 from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext, told
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.signals.strategy import Setup
@@ -38,7 +41,13 @@ def describe_plan(plan: TradePlan) -> Data:
         "stop_working": plan.stop_working.text,
         "target_working": plan.target_working.text,
         "max_exit_qty": plain(plan.max_exit_qty),
+        "parts": _parts(plan.parts),
+        "lots": None if plan.lots is None else [plain(number) for number in attrs.astuple(plan.lots)],
     }
+
+
+def _parts(parts: Iterable[Part]) -> list[list[str]]:
+    return [[plain(part.price), plain(part.share)] for part in parts]
 
 
 def restore_plan(data: Data) -> TradePlan:
@@ -56,7 +65,13 @@ def restore_plan(data: Data) -> TradePlan:
         stop_working=WorkingType(data["stop_working"]),
         target_working=WorkingType(data["target_working"]),
         max_exit_qty=Decimal(data["max_exit_qty"]),
+        parts=tuple(Part(price=Decimal(price), share=Decimal(share)) for price, share in data["parts"]),
+        lots=None if data["lots"] is None else _lots(*map(Decimal, data["lots"])),
     )
+
+
+def _lots(step: Decimal, min_qty: Decimal, min_notional: Decimal) -> Lots:
+    return Lots(step=step, min_qty=min_qty, min_notional=min_notional)
 
 
 def describe_request(request: Request, trade: str, role: Role) -> Data:
@@ -72,6 +87,7 @@ def describe_request(request: Request, trade: str, role: Role) -> Data:
                 "type": request.type.value,
                 "trigger": plain(request.trigger),
                 "working_type": request.working_type.value,
+                "qty": None if request.qty is None else plain(request.qty),
             }
         case OrderRequest():
             return {
@@ -99,6 +115,7 @@ def restore_request(data: Data) -> OrderRequest | AlgoRequest | None:
             type=AlgoType(data["type"]),
             trigger=Decimal(data["trigger"]),
             working_type=WorkingType(data["working_type"]),
+            qty=None if data["qty"] is None else Decimal(data["qty"]),
         )
     return OrderRequest(
         cid=cid,
@@ -208,6 +225,7 @@ def describe_result(result: TradeResult) -> Data:
         "trigger_to_fill_ms": result.trigger_to_fill_ms,
         "fills": result.fills,
         "maker_fills": result.maker_fills,
+        "parts": result.parts,
         "margin_asset": result.margin_asset,
     }
 
@@ -233,6 +251,7 @@ def restore_result(data: Data) -> TradeResult:
         trigger_to_fill_ms=data["trigger_to_fill_ms"],
         fills=data["fills"],
         maker_fills=data["maker_fills"],
+        parts=data["parts"],
     )
 
 
@@ -267,6 +286,7 @@ def describe_decision(
         "event_ms": seen[1],
         "stop": plain(candidate.stop),
         "target": plain(candidate.target),
+        "parts": _parts(candidate.parts),
         "bid": plain(quote.bid),
         "ask": plain(quote.ask),
         "mark": plain(context.mark),

@@ -20,6 +20,7 @@ import trio
 from aegis.core.errors import InvariantBroken
 from aegis.core.messages import Outcome
 from aegis.engine.analysis import Analysis, Job, Result, Seed
+from aegis.engine.joining import Terms
 from aegis.engine.machine import Machine
 from aegis.runtime.clock import Clock
 from aegis.runtime.cpu import CpuOverdue, CpuRunner
@@ -138,6 +139,11 @@ class Service:
         """What the venue said when it was asked; taken at once, because the asker goes on from what it proves."""
         with _guard(self):
             self.machine.answer(what, payload, self._clock.venue_ns())
+
+    def terms(self, terms: Terms) -> None:
+        """A symbol joins, or its rules have changed; taken at once, because the asker goes on from it."""
+        with _guard(self):
+            self.machine.terms(terms, self._clock.venue_ns())
 
     def seed(self, symbol: int, base: Any, higher: tuple[Any, ...]) -> None:
         """History of a symbol; one waits per symbol, the newest."""

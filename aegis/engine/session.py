@@ -16,26 +16,26 @@ import trio
 
 from aegis.config import Config
 from aegis.core.bracket import TradeState
-from aegis.core.errors import VenueUnavailable
 from aegis.core.values import SymbolName
 from aegis.engine.bar_store import BarStore
 from aegis.engine.build import Market, build_machine
 from aegis.engine.desk import Scribe
 from aegis.engine.execution import Execution
-from aegis.engine.feed import MarketFeed, Shard, plan_shards
+from aegis.engine.feed import MarketFeed
 from aegis.engine.inputs import Tap
-from aegis.engine.learn import choose, prepare_symbol
+from aegis.engine.learn import prepare_symbol
 from aegis.engine.machine import Machine
 from aegis.engine.mend import Mender
-from aegis.engine.observe import Observer
+from aegis.engine.observe import SESSION_COUNTS, Observer
 from aegis.engine.reconcile import Reconciler
 from aegis.engine.recovery import Recovered, recover
 from aegis.engine.rehearsal import Rehearsal
+from aegis.engine.roster import Roster
 from aegis.engine.service import Service
+from aegis.engine.shards import Shard, plan_shards
 from aegis.engine.warmup import Warmup
 from aegis.runtime.clock import Clock, seeded_random
 from aegis.runtime.cpu import CpuRunner
-from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Metrics, probe_lateness
 from aegis.runtime.supervise import ConnectionBudget, Lifecycle, Phase, RestartPolicy, supervise
 from aegis.venue.clock_sync import ClockEstimate, ClockSync
@@ -117,6 +117,7 @@ class Session:
             config, market, [shard.channel() for shard in shards],
             run=run, start_ns=start_ns, scribe=scribe, tap=tap, send=self._send, lane_full=self._lane_full,
             on_reseed=lambda symbols: self.warmup.request(symbols), on_mend=lambda wanted: self.mender.request(wanted),
+            spare=config.universe.spare,
         )  # fmt: skip
         self.service = Service(
             self.machine, clock, cpu, metrics,
@@ -135,22 +136,44 @@ class Session:
         )
         self.machine.decision.ask = self.reconciler.ask
         self._configs: dict[SymbolName, Any] = {}
+        specs = self.machine.decision.specs
         self.warmup = Warmup(
-            venue=access.rest, specs=market.specs, timeframes_ms=config.bars.timeframes_ms,
+            venue=access.rest, specs=specs, timeframes_ms=config.bars.timeframes_ms,
             bars=config.bars.warmup_bars, venue_ns=clock.venue_ns, deliver=self.service.seed, prepare=self._prepare,
             store=bars,
         )  # fmt: skip
         self.mender = Mender(
-            venue=access.rest, specs=market.specs, wait_s=config.feed.mend_wait_s, deliver=self.service.fill
+            venue=access.rest, specs=specs, wait_s=config.feed.mend_wait_s, deliver=self.service.fill
         )
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)
         self.feeds: Sequence[MarketFeed] = self._make_feeds(shards)
+        self.roster = Roster(
+            venue=access.rest, config=config.universe, machine=self.machine, service=self.service, feeds=self.feeds,
+            trade_source=config.feed.trade_source, answer_s=config.feed.first_message_s, venue_ns=clock.venue_ns,
+        )  # fmt: skip
+        self.machine.on_contract = self.roster.ring
+        self._show(metrics)
         self.late_ns = metrics.histogram("loop.late_ns")
         self.observer = Observer(
             machine=self.machine, metrics=metrics, venue_ns=clock.venue_ns, run=run, mode=config.mode,
             phase=lambda: lifecycle.phase.name, started_ns=start_ns,
         )  # fmt: skip
+
+    def _show(self, metrics: Metrics) -> None:
+        """What the ways in and out have counted, for the summary."""
+        counts: dict[str, Callable[[], int]] = {
+            "requests_by_socket": lambda: self.execution.by_socket,
+            "requests_by_rest": lambda: self.execution.by_rest,
+            "histories_fetched": lambda: self.warmup.fetched,
+            "histories_failed": lambda: self.warmup.failed,
+            "analyses_given_up": lambda: self.service.stuck,
+        }
+        socket = self.trade_socket
+        if socket is not None:
+            counts |= {"replies_malformed": lambda: socket.malformed, "replies_unmatched": lambda: socket.unmatched}
+        for name, read in counts.items():
+            metrics.gauge(f"{SESSION_COUNTS}{name}", read)
 
     # -- phases --------------------------------------------------------------------------------------------------------
     async def run(self, *, flatten: bool, settle: Callable[[], Awaitable[None]], on_ready: Callable[[], None]) -> None:
@@ -201,7 +224,7 @@ class Session:
             inner.start_soon(self.warmup.run, name="warm-up")
             inner.start_soon(self.mender.run, name="mender")
             inner.start_soon(self.reconciler.run, name="reconciler")
-            inner.start_soon(self._refresh_universe, name="universe")
+            inner.start_soon(self.roster.run, name="universe")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
             if self.trade_socket is not None:
                 inner.start_soon(self.rehearsal.run, name="rehearsal")
@@ -277,22 +300,9 @@ class Session:
             if self.lifecycle.phase is not Phase.STOPPED:
                 self.service.command("reconciling")
 
-    async def _refresh_universe(self) -> None:
-        """Listings change: what has left takes no entries; what is new joins at the next start."""
-        traded = {spec.symbol for spec in self.market.specs}
-        while True:
-            await trio.sleep(self.config.universe.refresh_hours * 3600)
-            try:
-                choices = await choose(self.access.rest, self.config.universe, self._clock.venue_ns() // 1_000_000)
-            except VenueUnavailable as error:
-                get_logger().warning("universe.unread", reason=str(error))
-                continue
-            chosen = {choice.spec.symbol for choice in choices if choice.included}
-            self.service.command(" ".join(["universe", *sorted(traded - chosen)]))
-            for symbol in sorted(chosen - traded):
-                get_logger().info("symbol.waiting", symbol=symbol)
-
     async def _prepare(self, symbol: SymbolName) -> None:
+        if symbol not in self._configs:  # it has joined since
+            self._configs.update({row.symbol: row for row in await self.access.rest.symbol_configs(symbol)})
         await prepare_symbol(self.access.rest, symbol, self.config.risk.leverage, self._configs)
 
     # -- wires ---------------------------------------------------------------------------------------------------------
@@ -345,4 +355,5 @@ class Session:
 
 def session_shards(config: Config, access: Access, market: Market) -> tuple[Shard, ...]:
     """The market sockets of a session; a recording keeps them too."""
-    return plan_shards([spec.symbol for spec in market.specs], access.endpoints, config.feed)
+    names = [spec.symbol for spec in market.specs]
+    return plan_shards(names, access.endpoints, config.feed, config.universe.spare)

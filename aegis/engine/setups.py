@@ -10,13 +10,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aegis.core.filters import Rounding, SymbolSpec, price_for
+from aegis.core.filters import Rounding, SymbolSpec, exact, price_for
+from aegis.core.partials import Part
 from aegis.core.pool import Pool, PoolExhausted
 from aegis.kernels import levels
 from aegis.kernels.market import Table
 from aegis.signals.strategy import Setup
 
-__all__ = ["Armed", "Setups"]
+__all__ = ["Armed", "Setups", "parts_of"]
 
 _NS_PER_MS = 1_000_000
 #: Prices from here on are none.
@@ -27,6 +28,16 @@ _REFUSALS = {
     levels.RING_FULL: "ring_full",
     levels.REFUSED: "refused",
 }
+
+
+def parts_of(setup: Setup, spec: SymbolSpec, target: Decimal) -> tuple[Part, ...]:
+    """Its partial targets on the grid; what comes to the price of the next one, or of `target`, is added to that."""
+    found: dict[Decimal, Decimal] = {}
+    for price, share in setup.parts:
+        exact_price = price_for(spec, price, setup.side.opposite, Rounding.PASSIVE)
+        found[exact_price] = found.get(exact_price, Decimal(0)) + exact(share)
+    found.pop(target, None)
+    return tuple(Part(price=price, share=share) for price, share in found.items())
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +51,7 @@ class Armed:
     level: Decimal
     stop: Decimal
     target: Decimal
+    parts: tuple[Part, ...]
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -94,12 +106,14 @@ class Setups:
         row["known_at"], row["expires_at"] = setup.known_at_ms, setup.expires_ms
         row["entry"], row["stop"], row["target"] = setup.entry, setup.stop, setup.target
         spec, exit_side = self.specs[setup.symbol], setup.side.opposite
+        target = price_for(spec, setup.target, exit_side, Rounding.PASSIVE)
         return Armed(
             setup=setup, signal=signal, candle=kept,
             signal_id=f"{spec.symbol}:{setup.timeframe}:{setup.zone}",
             level=price_for(spec, setup.entry, setup.side),
             stop=price_for(spec, setup.stop, exit_side, Rounding.PASSIVE),
-            target=price_for(spec, setup.target, exit_side, Rounding.PASSIVE),
+            target=target,
+            parts=parts_of(setup, spec, target),
         )  # fmt: skip
 
     def pop(self, symbol: int, zone: int) -> Armed | None:

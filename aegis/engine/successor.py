@@ -10,6 +10,7 @@ from collections import deque
 
 import attrs
 
+from aegis.engine.subscriptions import Subscriptions
 from aegis.venue.market_socket import MarketSocket
 
 __all__ = ["Successor"]
@@ -21,11 +22,13 @@ _STREAM = b'"stream":'
 @attrs.define(kw_only=True, eq=False)
 class Successor:
     """`held` are the raw reads, oldest first, `size` their bytes. It takes `limit_bytes` and at most one read more.
+    `subscriptions` are what it was asked for.
 
     `delivering`: the streams that were asked for have begun to come.
     """
 
     socket: MarketSocket
+    subscriptions: Subscriptions
     limit_bytes: int
     held: deque[bytes] = attrs.field(factory=deque, init=False)
     size: int = attrs.field(default=0, init=False)

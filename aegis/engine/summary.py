@@ -11,7 +11,7 @@ import attrs
 from aegis.core.filters import plain
 from aegis.core.trade_statistics import Samples
 from aegis.engine.machine import Machine
-from aegis.engine.observe import Observer, money, ticks
+from aegis.engine.observe import SESSION_COUNTS, Observer, money, ticks
 from aegis.kernels.analysis import counter
 from aegis.kernels.market import counts
 
@@ -70,6 +70,7 @@ def summarize(
         "latency": {
             name: f"{p50:.3f} / {p99:.3f} ms (p50 / p99)" for name, (p50, p99) in observer.latency_ms().items()
         },
+        **_session(observer),
         **_garbage(observer),
         "model": {"fills": fill_model},
     }
@@ -81,6 +82,13 @@ def summarize(
         failure=failure,
         ledger="none" if differences is None else "differs" if found else "agrees",
     )
+
+
+def _session(observer: Observer) -> dict[str, dict[str, Any]]:
+    """What the ways to the venue have counted, where it was a live session."""
+    numbers = observer.metrics.snapshot()
+    told = {name: int(number) for name, number in numbers.items() if name.startswith(SESSION_COUNTS)}
+    return {"session": {name.removeprefix(SESSION_COUNTS): count for name, count in told.items()}} if told else {}
 
 
 def _garbage(observer: Observer) -> dict[str, dict[str, Any]]:
@@ -137,6 +145,7 @@ def _money(machine: Machine, now_ns: int) -> dict[str, Any]:
         "net": f"{plain(book.realized - fees + book.funding)} = gross {plain(book.realized)}"
         f" - fees {plain(fees)} + funding {plain(book.funding)}",
         "realised": plain(book.realized),
+        "realised_otherwise_than_expected": book.mismatches,
         "unrealised": plain(book.unrealized),
         "max_drawdown": money(book.max_drawdown),
         "gross_exposure": _exposure(exposure.gross, exposure.gross_max, exposure.gross_mean),
@@ -169,6 +178,7 @@ def _execution(machine: Machine) -> dict[str, Any]:
         "naked_ms": _tail(told.naked_ms),
         "rejects_by_code": {str(code): count for code, count in decision.rejects.most_common()},
         "events_not_ours": decision.desk.strangers,
+        "events_malformed": decision.malformed,
         "working_orders": decision.desk.store.working_count(),
         "conditional_orders": decision.desk.store.algo_count(),
     }

@@ -131,9 +131,9 @@ class Warmup:
         await store.keep_only(
             self._series(symbol, ms) for symbol in range(len(self.specs)) for ms in self.timeframes_ms
         )
-        pause_s = _BEHIND_BARS * self.timeframes_ms[0] / 1e3 / len(self.specs)
-        for symbol in itertools.cycle(range(len(self.specs))):
-            await trio.sleep(pause_s)
+        for turn in itertools.count():
+            symbol = turn % len(self.specs)  # which may become more
+            await trio.sleep(_BEHIND_BARS * self.timeframes_ms[0] / 1e3 / len(self.specs))
             if symbol in self._wanted or symbol not in self._served:
                 continue  # a worker fetches it anyway
             try:

@@ -8,6 +8,7 @@ import numpy as np
 import trio
 
 from aegis.kernels.encode import group_ends
+from aegis.runtime.tls import feed, shake_hands
 
 __all__ = ["TlsStream"]
 
@@ -33,16 +34,10 @@ class TlsStream(trio.abc.Stream):
 
     async def start(self) -> None:
         """The handshake. Raises trio.BrokenResourceError where it fails."""
-        while True:
-            try:
-                self._tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._fill()
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError from error
-        await self._flush()
+        try:
+            await shake_hands(self._tls, self._flush, self._fill)
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
 
     async def _flush(self) -> None:
         async with self._writing:
@@ -50,11 +45,7 @@ class TlsStream(trio.abc.Stream):
                 await self._stream.send_all(self._outgoing.read())
 
     async def _fill(self) -> None:
-        data = await self._stream.receive_some(_READ_BYTES)
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        feed(self._incoming, await self._stream.receive_some(_READ_BYTES))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send. Raises trio.BrokenResourceError."""

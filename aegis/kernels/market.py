@@ -166,6 +166,8 @@ class Table(NamedTuple):
     cells: npt.NDArray[np.int64]  # scratch of the scanner: the fields of one object
 
 
+#: Longest name of a symbol that takes a spare row: 40 characters of three bytes, and room.
+KEY_BYTES = 128
 #: FNV-1a, 32 bits, of no bytes.
 HASH_START = 2166136261
 
@@ -216,13 +218,13 @@ def symbol_index(table: Table, symbol: str) -> int:
     return int(find_symbol(table, data, 0, len(data)))
 
 
-def _hash_slots(table: Table) -> None:
-    for index in range(len(table.symbols)):
-        start, end = int(table.symbols["key_start"][index]), int(table.symbols["key_end"][index])
-        slot = int(hash_bytes(table.keys, start, end)) & (len(table.slots) - 1)
-        while table.slots[slot] >= 0:
-            slot = (slot + 1) & (len(table.slots) - 1)
-        table.slots[slot] = index
+def hash_slot(table: Table, index: int) -> None:
+    """Make the symbol of this row findable by its name."""
+    start, end = int(table.symbols["key_start"][index]), int(table.symbols["key_end"][index])
+    slot = int(hash_bytes(table.keys, start, end)) & (len(table.slots) - 1)
+    while table.slots[slot] >= 0:
+        slot = (slot + 1) & (len(table.slots) - 1)
+    table.slots[slot] = index
 
 
 def new_table(
@@ -232,6 +234,7 @@ def new_table(
     trade_source: int,
     rows: int = 4096,
     hits: int = 1024,
+    spare: int = 0,
 ) -> Table:
     """An empty table.
 
@@ -242,28 +245,29 @@ def new_table(
         trade_source: AGG_TRADE or TRADE.
         rows: conflated rows that one batch can hold.
         hits: least size of the hit ring; it is never smaller than the number of levels that can be armed.
+        spare: rows behind those of `symbols`, without a name until `joining.add_symbol` gives them one.
 
     Raises:
         ValueError: an argument is out of range, or a symbol is repeated or empty.
     """
-    count = len(symbols)
+    count, room = len(symbols), len(symbols) + spare
     if count == 0 or len(set(symbols)) != count or not all(symbols):
         raise ValueError("symbols must be distinct, non-empty and at least one")
     if len(qty_decimals) != count or not all(0 <= decimals <= 15 for decimals in qty_decimals):
         raise ValueError("qty_decimals must give 0 to 15 for every symbol")
-    if base_ms <= 0 or trade_source not in (AGG_TRADE, TRADE) or rows < 1 or hits < 1:
+    if base_ms <= 0 or trade_source not in (AGG_TRADE, TRADE) or rows < 1 or hits < 1 or spare < 0:
         raise ValueError("base_ms, rows and hits must be positive and trade_source AGG_TRADE or TRADE")
     names = [symbol.encode() for symbol in symbols]
     ends = np.cumsum([len(name) for name in names])
     table = Table(
-        symbols=np.zeros(count, SYMBOL),
-        keys=np.frombuffer(b"".join(names), np.uint8).copy(),
-        slots=np.full(1 << (4 * count).bit_length(), -1, np.int32),
+        symbols=np.zeros(room, SYMBOL),
+        keys=np.frombuffer(b"".join(names) + bytes(spare * KEY_BYTES), np.uint8).copy(),
+        slots=np.full(1 << (4 * room).bit_length(), -1, np.int32),
         rows=np.zeros(rows, ROW),
         row_next=np.full(rows, -1, np.int32),
-        dirty=np.zeros(count, np.int32),
-        levels=np.zeros((count, LEVELS_PER_SYMBOL), LEVEL),
-        hits=np.zeros(max(hits, count * LEVELS_PER_SYMBOL), HIT),
+        dirty=np.zeros(room, np.int32),
+        levels=np.zeros((room, LEVELS_PER_SYMBOL), LEVEL),
+        hits=np.zeros(max(hits, room * LEVELS_PER_SYMBOL), HIT),
         scalars=np.zeros(_SCALARS, np.int64),
         counters=np.zeros(len(COUNTER_NAMES), np.int64),
         cells=np.zeros((5, 64), np.int64),
@@ -273,12 +277,13 @@ def new_table(
         states[name] = np.nan
     for name in ("update_id", "mark_ms", "last_id", "hole_from", "hole_to", "head"):
         states[name] = -1
-    states["qty_decimals"] = qty_decimals
-    states["key_end"] = ends
-    states["key_start"] = ends - [len(name) for name in names]
+    states["qty_decimals"][:count] = qty_decimals
+    states["key_end"][:count] = ends
+    states["key_start"][:count] = ends - [len(name) for name in names]
     table.scalars[BASE_MS] = base_ms
     table.scalars[TRADE_SOURCE] = trade_source
-    _hash_slots(table)
+    for index in range(count):
+        hash_slot(table, index)
     return table
 
 

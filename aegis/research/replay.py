@@ -89,9 +89,9 @@ async def _warm(say: Say) -> None:
     await warm(lambda step: None if step.cached else say(f"compiling kernels {step.done}/{step.total}: {step.name}"))
 
 
-def replay_config(options: ReplayOptions) -> Config:
-    """The config of a replay of bare frames: a preset or file, with what the data forces upon it."""
-    config = configs.load(options.config_name or "sim")
+def replay_config(options: ReplayOptions, config: Config | None = None) -> Config:
+    """The config of a replay of bare frames: the given one, a preset or file, with what the data forces upon it."""
+    config = config or configs.load(options.config_name or "sim")
     bars = config.bars
     if options.base_bar is not None:
         bars = _with_base(bars, options.base_bar)

@@ -28,6 +28,7 @@ from aegis.engine.inputs import (
     decode_outcome,
     decode_seed,
 )
+from aegis.engine.joining import decode_terms
 from aegis.engine.journal import Journal
 from aegis.engine.machine import Machine
 from aegis.engine.observe import Observer
@@ -92,7 +93,7 @@ class _Player:
             config, market, start.channels(),
             run=run, start_ns=start_ns, scribe=journal, tap=NoTap(),
             send=lambda approved: None, lane_full=lambda: False, on_reseed=lambda symbols: None,
-            on_mend=lambda wanted: None,
+            on_mend=lambda wanted: None, spare=config.universe.spare,
         )  # fmt: skip
         self.machine.on_hits = self._decide_hits
         self.saw: Callable[[Records], None] = lambda bars: None
@@ -168,6 +169,8 @@ class _Player:
             case InputKind.SLICE:
                 self._check(one, machine.has_slices(), "there is nothing to slice")
                 machine.slice(now_ns)
+            case InputKind.TERMS:
+                machine.terms(self._decoded(one, decode_terms), now_ns)
             case InputKind.HEADER | InputKind.END:
                 return
 

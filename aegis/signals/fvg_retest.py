@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from aegis.config_strategy import FvgRetestConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
-from aegis.signals.standing import Standing, stop_and_target
+from aegis.signals.standing import Standing, levels
 from aegis.signals.strategy import Advice, Setup, Strategy
 from aegis.signals.timeframes import chosen
 from aegis.signals.view import PHASE_FILLED, PHASE_FRESH, SymbolView, Trend, Zone
@@ -85,8 +85,8 @@ class FvgRetest(Strategy):
         entry = zone.near
         beyond = abs(entry - zone.far) + p.stop_atr * zone.scale
         risk = max(beyond, entry * p.min_stop_bps * 1e-4)
-        levels = stop_and_target(entry, d, risk, p.target_r)
-        if levels is None:
+        found = levels(entry, d, risk, p)
+        if found is None:
             return None
         bar_ms = view.timeframe_ms(self.trigger)
         return Setup(
@@ -97,8 +97,9 @@ class FvgRetest(Strategy):
             zone=zone.id,
             timeframe=self.trigger,
             entry=entry,
-            stop=levels[0],
-            target=levels[1],
+            stop=found.stop,
+            target=found.target,
+            parts=found.parts,
             known_at_ms=max(zone.known_at_ms, trend.known_at_ms),
             expires_ms=zone.born_ms + p.max_zone_age_bars * bar_ms,
             time_limit_ms=p.time_limit_bars * bar_ms,

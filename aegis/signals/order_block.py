@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from aegis.config_strategy import OrderBlockConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
-from aegis.signals.standing import Standing, stop_and_target
+from aegis.signals.standing import Standing, levels
 from aegis.signals.strategy import Advice, Setup, Strategy
 from aegis.signals.timeframes import chosen
 from aegis.signals.view import BLOCK_IS_FRESH, BLOCK_IS_MITIGATED, Block, SymbolView
@@ -70,8 +70,8 @@ class OrderBlock(Strategy):
         p, d, entry = self.params, block.direction, block.near
         beyond = (1.0 + p.stop_heights) * abs(entry - block.far)
         risk = max(beyond, entry * p.min_stop_bps * 1e-4)
-        levels = stop_and_target(entry, d, risk, p.target_r)
-        if levels is None:
+        found = levels(entry, d, risk, p)
+        if found is None:
             return None
         word, bar_ms = "bullish" if d > 0 else "bearish", view.timeframe_ms(self.timeframe)
         waited = (block.born_ms - block.swept_ms) // bar_ms
@@ -84,8 +84,9 @@ class OrderBlock(Strategy):
             zone=block.id,
             timeframe=self.timeframe,
             entry=entry,
-            stop=levels[0],
-            target=levels[1],
+            stop=found.stop,
+            target=found.target,
+            parts=found.parts,
             known_at_ms=block.born_ms,
             expires_ms=block.born_ms + p.max_block_age_bars * bar_ms,
             time_limit_ms=p.time_limit_bars * bar_ms,

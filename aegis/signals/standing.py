@@ -1,4 +1,4 @@
-"""What the strategies of zones share: which setups stand, and the stop and target of an entry at a zone's edge."""
+"""What the strategies of zones share: which setups stand, and stop and targets of an entry at a zone's edge."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import attrs
 
+from aegis.config_strategy import ZoneConfig
 from aegis.signals.strategy import Advice, Setup, Withdraw
 
-__all__ = ["Standing", "stop_and_target"]
+__all__ = ["Levels", "Standing", "levels"]
 
 
 @attrs.define(eq=False)
@@ -42,7 +43,20 @@ class Standing:
         self._told.pop(symbol, None)
 
 
-def stop_and_target(entry: float, direction: int, risk: float, target_r: float) -> tuple[float, float] | None:
-    """At `risk` and `target_r` times it from the entry; None where one of them would be no price of its own."""
-    stop, target = entry - direction * risk, entry + direction * target_r * risk
-    return None if min(stop, target) <= 0.0 or entry in (stop, target) else (stop, target)
+@attrs.frozen
+class Levels:
+    """Where a position from a zone ends."""
+
+    stop: float
+    target: float
+    parts: tuple[tuple[float, float], ...]
+
+
+def levels(entry: float, direction: int, risk: float, params: ZoneConfig) -> Levels | None:
+    """The stop at `risk` from the entry, targets at R of it; None where one of them would be no price of its own."""
+    stop, target = entry - direction * risk, entry + direction * params.target_r * risk
+    partial = entry + direction * params.partial_r * risk
+    if min(stop, target) <= 0.0 or entry in (stop, target):
+        return None
+    between = direction * entry < direction * partial < direction * target
+    return Levels(stop, target, ((partial, params.partial_share),) if between else ())

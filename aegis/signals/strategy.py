@@ -26,6 +26,21 @@ def _ordered(setup: Setup, _: attrs.Attribute[Any], target: float) -> None:
         raise ValueError(f"a {setup.side.value} with {levels}: out of order")
 
 
+def _beyond(setup: Setup, _: attrs.Attribute[Any], parts: tuple[tuple[float, float], ...]) -> None:
+    """Each further away than the one before, none as far as the target, and something left for that."""
+    d, before = setup.side.sign, setup.entry
+    for price, share in parts:
+        if not (0.0 < share < 1.0 and d * before < d * price < d * setup.target):
+            raise ValueError(f"parts: {share} at {price} is no part between {before} and {setup.target}")
+        before = price
+    if sum(share for _, share in parts) > 1.0 - 1e-9:
+        raise ValueError("parts: they leave nothing for the target")
+
+
+def _pairs(parts: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(price), float(share)) for price, share in parts)
+
+
 #: Of times in ms: no clock comes near it (2109), and the nanoseconds of it fit into 64 bits.
 _FAR = 2**42
 
@@ -68,6 +83,7 @@ class Setup:
     """A BUY fires on ask <= entry, a SELL on bid >= entry."""
     stop: float = attrs.field(converter=float)
     target: float = attrs.field(converter=float, validator=_ordered)
+    """The last one: whatever is left of the position leaves here."""
     known_at_ms: int = attrs.field(converter=operator.index, validator=_sane)
     expires_ms: int = attrs.field(converter=operator.index, validator=_sane)
     time_limit_ms: int = attrs.field(converter=operator.index, validator=_positive)
@@ -76,11 +92,20 @@ class Setup:
     """Where price has reached `entry` when it is armed, it fires then and there."""
     reasons: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_words)
     """What was seen, in words, for the decision record."""
+    parts: tuple[tuple[float, float], ...] = attrs.field(default=(), converter=_pairs, validator=_beyond)
+    """(price, share of the position) of each target before the last, the nearest first. A share too small for an order
+    of the venue's is added to the next."""
 
     @property
     def risk(self) -> float:
         """Distance from entry to stop, in price: 1 R."""
         return abs(self.entry - self.stop)
+
+    @property
+    def targets(self) -> str:
+        """For people."""
+        parts = "".join(f"{share:.0%} at {price:.10g}, " for price, share in self.parts)
+        return f"{parts}{'rest at ' if parts else ''}{self.target:.10g}"
 
 
 @attrs.frozen(kw_only=True)

@@ -106,7 +106,7 @@ def _patterns(story: Story) -> dict[str, list[Data]]:
 
 def _setup(number: int, story: Story, one: Setup) -> Data:
     words = "<br>".join(f"{name}: {text}" for name, text in one.reasons)
-    text = f"{one.side.value} at {one.entry:.10g}, stop {one.stop:.10g}, target {one.target:.10g}<br>{words}"
+    text = f"{one.side.value} at {one.entry:.10g}, stop {one.stop:.10g}, target {one.targets}<br>{words}"
     return _point(number, iso(story.steps[number].known_ms * _NS_PER_MS), one.entry, one.side.sign, text)
 
 

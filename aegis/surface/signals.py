@@ -51,7 +51,7 @@ def _patterns(story: Story) -> Iterator[tuple[int, dict[str, str]]]:
         for one in step.advice:
             at_ns = step.known_ms * _NS_PER_MS
             if isinstance(one, Setup):
-                levels = f"entry {one.entry:.10g} stop {one.stop:.10g} target {one.target:.10g}"
+                levels = f"entry {one.entry:.10g} stop {one.stop:.10g} target {one.targets}"
                 note = "; ".join(text for _, text in one.reasons)
                 yield _row(at_ns, "setup", one.side.value, one.timeframe, levels, note)
             else:

@@ -89,7 +89,7 @@ def tell(decision: Row, records: Sequence[Row]) -> str:
         f"bid {decision['bid']} ask {decision['ask']} mark {decision['mark']}",
         f"level {decision['level']} reached at {decision['seen']}",
     ])  # fmt: skip
-    lines += _several("plan", [f"stop {decision['stop']}, target {decision['target']}, equity {decision['equity']}"])
+    lines += _several("plan", [f"stop {decision['stop']}, {_targets(decision)}, equity {decision['equity']}"])
     passed = gates if refused is None or not gates or gates[-1][0] != refused else gates[:-1]
     lines += _several("gates", [f"ok      {_gate(*gate)}" for gate in passed])
     lines += _several("verdict", [_verdict(decision)])
@@ -99,6 +99,11 @@ def tell(decision: Row, records: Sequence[Row]) -> str:
 
 def _several(title: str, texts: Sequence[str]) -> list[str]:
     return [f"  {title if k == 0 else '':<9}{text}" for k, text in enumerate(texts)]
+
+
+def _targets(decision: Row) -> str:
+    parts = "".join(f"{Decimal(share):.0%} at {price}, " for price, share in decision["parts"])
+    return f"targets {parts}rest at {decision['target']}" if parts else f"target {decision['target']}"
 
 
 def _verdict(decision: Row) -> str:
@@ -141,9 +146,10 @@ def _afterwards(decision: Row, records: Sequence[Row]) -> list[str]:
         if row.get("trade") != decision["signal"] or row["at"] < decision["at"]:
             continue
         if row["kind"] == "trade":
+            parts = f" after {row['parts']} of {len(decision['parts'])} partial targets" if decision["parts"] else ""
             told.append(
-                f"{iso(row['at'])} closed by {row['reason']}: {row['qty']} from {row['entry']} to {row['exit']}, "
-                f"net {row['net']} ({row['r']} R)"
+                f"{iso(row['at'])} closed by {row['reason']}{parts}: "
+                f"{row['qty']} from {row['entry']} to {row['exit']}, net {row['net']} ({row['r']} R)"
             )
         elif row["kind"] == "state" and "to" in row:
             told.append(f"{iso(row['at'])} {str(row['from']).lower()} -> {str(row['to']).lower()}")

@@ -18,7 +18,7 @@ from aegis.venue.wire_types import DecodeError, number, parse
 
 __all__ = [
     "account", "account_config", "agg_trades", "algo_state", "algo_states", "balances", "book_tickers", "brackets",
-    "commission_rate", "depth", "flag", "income", "klines", "leverage", "listen_key", "order_state", "order_states",
+    "commission_rate", "depth", "income", "klines", "leverage", "listen_key", "order_state", "order_states",
     "positions", "premium_index", "server_time", "symbol_configs", "tickers_24h", "user_trades",
 ]  # fmt: skip
 
@@ -44,7 +44,6 @@ _BRACKETS = msgspec.json.Decoder(list[rest_shapes.BracketsRow] | rest_shapes.Bra
 _COMMISSION = msgspec.json.Decoder(rest_shapes.CommissionRow)
 _INCOME = msgspec.json.Decoder(list[rest_shapes.IncomeRow])
 _LISTEN_KEY = msgspec.json.Decoder(rest_shapes.ListenKeyRow)
-_FLAGS = msgspec.json.Decoder(dict[str, bool])
 
 _LARGEST = Decimal(10) ** 20
 
@@ -367,11 +366,3 @@ def income(body: bytes) -> tuple[replies.Income, ...]:
 
 def listen_key(body: bytes) -> str:
     return parse(_LISTEN_KEY, body).listen_key
-
-
-def flag(body: bytes, name: str) -> bool:
-    """One boolean of an object of booleans: position mode, multi-assets mode."""
-    found = parse(_FLAGS, body).get(name)
-    if found is None:
-        raise DecodeError(f"no field `{name}`")
-    return found

@@ -77,10 +77,13 @@ def _algo(request: AlgoRequest) -> Call:
         "triggerPrice": plain(request.trigger),
         "workingType": request.working_type.value,
         "priceProtect": "true" if request.price_protect else "false",
-        "closePosition": "true",
         "clientAlgoId": request.cid,
         "newOrderRespType": "ACK",
     }
+    if request.qty is None:
+        params["closePosition"] = "true"
+    else:
+        params |= {"quantity": plain(request.qty), "reduceOnly": "true"}
     return Call(
         method="POST",
         path="/fapi/v1/algoOrder",

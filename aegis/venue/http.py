@@ -110,7 +110,6 @@ class HttpxPort:
         self._pool = 2 * concurrency
         self._ssl = ssl_context or verifying_context()
         self._generation = self._new_generation()
-        self.rebuilt = 0
 
     def _new_generation(self) -> _Generation:
         t = self._timeouts
@@ -178,7 +177,6 @@ class HttpxPort:
         generation.retired = True
         if self._generation is generation:
             self._generation = self._new_generation()
-            self.rebuilt += 1
 
     async def aclose(self) -> None:
         await _close(self._generation.client)

@@ -129,17 +129,6 @@ class RestClient:
     async def commission_rate(self, symbol: SymbolName) -> replies.CommissionRate:
         return await self._account("/fapi/v1/commissionRate", {"symbol": symbol}, decode.commission_rate, 20)
 
-    async def position_mode(self) -> bool:
-        """True: hedge mode."""
-        return await self._account(
-            "/fapi/v1/positionSide/dual", {}, lambda body: decode.flag(body, "dualSidePosition"), 30
-        )
-
-    async def multi_assets_mode(self) -> bool:
-        return await self._account(
-            "/fapi/v1/multiAssetsMargin", {}, lambda body: decode.flag(body, "multiAssetsMargin"), 30
-        )
-
     async def income(
         self,
         *,
@@ -173,9 +162,6 @@ class RestClient:
     async def keep_listen_key(self) -> Secret:
         """Prolong by 60 minutes; VenueRefusal(-1125) when there is none."""
         return Secret(await self._listen_key("PUT"))
-
-    async def close_listen_key(self) -> None:
-        await self._read("/fapi/v1/listenKey", {}, lambda _: None, weight=1, security=Security.KEY, method="DELETE")
 
     async def _listen_key(self, method: str) -> str:
         path = "/fapi/v1/listenKey"

@@ -9,6 +9,8 @@ from typing import Protocol, cast
 
 import trio
 
+from aegis.runtime.tls import feed, shake_hands
+
 __all__ = ["PlainTransport", "TlsTransport", "Transport", "one_line"]
 
 _RECORD_BYTES = 1 << 16
@@ -144,20 +146,10 @@ class TlsTransport:
 
     async def _fill(self) -> None:
         count = await _receive_into(self._stream, self._cipher)
-        if count:
-            self._incoming.write(self._cipher[:count])
-        else:
-            self._incoming.write_eof()
+        feed(self._incoming, self._cipher[:count])
 
     async def start(self) -> None:
-        while True:
-            try:
-                self._tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._fill()
-        await self._flush()
+        await shake_hands(self._tls, self._flush, self._fill)
 
     async def receive_into(self, room: memoryview) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import attrs
 import trio
 
 from aegis.core.errors import Restartable, VenueRefusal, VenueUnavailable
@@ -16,7 +15,7 @@ from aegis.venue.endpoints import Endpoints
 from aegis.venue.websocket import Dial, Socket, connection, heartbeat, live
 from aegis.venue.wire_types import Malformed
 
-__all__ = ["ListenKeys", "UserCounters", "UserSocket"]
+__all__ = ["ListenKeys", "UserSocket"]
 
 KEY_LIFE_S = 60 * 60
 RETRY_S = 60.0
@@ -28,13 +27,6 @@ class ListenKeys(Protocol):
     async def start_listen_key(self) -> Secret: ...
 
     async def keep_listen_key(self) -> Secret: ...
-
-
-@attrs.define
-class UserCounters:
-    events: int = 0
-    ignored: int = 0
-    malformed: int = 0
 
 
 class UserSocket:
@@ -66,7 +58,6 @@ class UserSocket:
         self._deliver = deliver
         self._dial = dial
         self._keep_s, self._ping_s, self._pong_s, self._life_s = keep_s, ping_s, pong_s, life_s
-        self.counters = UserCounters()
         self.connected = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -99,13 +90,6 @@ class UserSocket:
             event = decode_user_event(payload)
             if hidden in payload:
                 payload = payload.replace(hidden, b"*" * len(hidden))
-            match event:
-                case Malformed():
-                    self.counters.malformed += 1
-                case Ignored():
-                    self.counters.ignored += 1
-                case _:
-                    self.counters.events += 1
             await self._deliver(payload, event)
             if isinstance(event, ListenKeyExpired):
                 raise Restartable("listen key expired")  # the socket stays open, but for ever mute

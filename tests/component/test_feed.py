@@ -14,7 +14,8 @@ import trio.testing
 
 from aegis.config import FeedConfig
 from aegis.core.errors import Restartable, VenueUnavailable
-from aegis.engine.feed import MarketFeed, Shard
+from aegis.engine.feed import MarketFeed
+from aegis.engine.shards import Shard
 from aegis.kernels.wire import frame
 from aegis.runtime.clock import VirtualClock
 from aegis.runtime.metrics import Metrics
@@ -62,7 +63,7 @@ def make_line(
     budget: ConnectionBudget | None = None,
     **config: Any,
 ) -> Line:
-    rig, clock = make_rig(), VirtualClock(START_NS, autojump_clock)
+    rig, clock = make_rig(spare=4), VirtualClock(START_NS, autojump_clock)
     dials: list[float] = []
     said: list[tuple[int, bytes]] = []
     pumped: list[int] = []
@@ -117,7 +118,7 @@ async def test_streams_are_asked_for_in_one_message_and_frames_behind_the_handsh
     assert line.rig.machine.table.symbols["bid"][0] == 4999.0
     assert [kind.name for kind, *_ in line.rig.tape.inputs] == ["CONNECTION", "READ", "READ", "CONNECTION"]
     assert [data for kind, _, _, data in line.rig.tape.inputs if kind.name == "CONNECTION"] == [b"\1", b"\0"]
-    assert line.rig.machine.table.symbols["suspended"].all()
+    assert line.rig.machine.table.symbols["suspended"][:3].all()
     assert line.pumped == [1, 2], "what is older is decided before each read"
 
 
@@ -153,7 +154,7 @@ async def test_frames_in_pieces_are_read_whole(
 
     line = make_line(autojump_clock, nursery, monkeypatch, script)
     await line.life()
-    assert line.rig.machine.table.symbols["update_id"].tolist() == [57, 58, 59]
+    assert line.rig.machine.table.symbols["update_id"][:3].tolist() == [57, 58, 59]
 
 
 async def test_a_socket_that_only_acknowledges_is_on_the_wrong_route(
@@ -276,3 +277,100 @@ async def test_every_life_asks_for_history_again_because_trades_went_by(
         await line.life()
         assert line.rig.wanted == [0, 1, 2] * life
         assert line.feed.read_ns.count > 0
+
+
+async def test_a_symbol_more_is_asked_for_on_the_live_connection_and_again_on_the_next(
+    autojump_clock: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[list[dict[str, Any]]] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        heard.append([])
+        with trio.move_on_after(3.0):
+            while True:
+                message = json.loads((await read_frame(stream))[1])
+                heard[-1].append(message)
+                await stream.send_all(frame(json.dumps({"result": None, "id": message["id"]}).encode()))
+        await shut(stream)
+
+    line = make_line(autojump_clock, nursery, monkeypatch, script, tail=ACK + quote(1, 1, 1.0, 2.0))
+    carried = []
+
+    async def join() -> None:
+        await trio.sleep(1.0)
+        await line.feed.carry(3, "newusdt@bookTicker")
+        carried.append(trio.current_time())
+
+    async with trio.open_nursery() as inner:
+        inner.start_soon(join)
+        await line.life()
+    assert carried == [1.0]
+    assert heard == [[{"method": "SUBSCRIBE", "params": ["newusdt@bookTicker"], "id": 2}]]
+    assert line.feed.shard.symbols == (0, 1, 2, 3)
+    await line.life()
+    assert heard[1:] == [[]]
+    assert json.loads(line.said[1][1])["params"] == [*QUOTES, "newusdt@bookTicker"]
+
+
+async def test_changes_of_a_moment_go_in_one_message_of_each_kind_and_then_there_is_a_pause(
+    autojump_clock: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[float, str, list[str]]] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        with trio.move_on_after(5.0):
+            while True:
+                message = json.loads((await read_frame(stream))[1])
+                heard.append((trio.current_time(), message["method"], message["params"]))
+        await shut(stream)
+
+    line = make_line(autojump_clock, nursery, monkeypatch, script, tail=ACK + quote(1, 1, 1.0, 2.0))
+
+    async def join() -> None:
+        await trio.sleep(1.0)
+        async with trio.open_nursery() as carrying:
+            for number in range(3, 6):
+                carrying.start_soon(line.feed.carry, number, f"s{number}@bookTicker")
+            await trio.sleep(0.1)
+            line.feed.leave(3)
+            line.feed.leave(4)
+            carrying.start_soon(line.feed.carry, 6, "s6@bookTicker")
+            await trio.sleep(0.1)
+            carrying.cancel_scope.cancel()
+
+    async with trio.open_nursery() as inner:
+        inner.start_soon(join)
+        await line.life()
+    (first, *_), (second, *_), (third, *_) = heard
+    assert [(method, set(streams)) for _, method, streams in heard] == [
+        ("SUBSCRIBE", {"s3@bookTicker", "s4@bookTicker", "s5@bookTicker"}),
+        ("UNSUBSCRIBE", {"s3@bookTicker", "s4@bookTicker"}),
+        ("SUBSCRIBE", {"s6@bookTicker"}),
+    ]
+    assert (first, second, third) == (1.0, pytest.approx(1.5), pytest.approx(1.5))
+
+
+async def test_a_stream_that_the_venue_refuses_is_named_and_not_carried(
+    autojump_clock: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, log_lines: Any
+) -> None:
+    async def script(stream: trio.abc.Stream) -> None:
+        number = json.loads((await read_frame(stream))[1])["id"]
+        await stream.send_all(frame(json.dumps({"error": {"code": 2, "msg": "no"}, "id": number}).encode()))
+        await trio.sleep(5)
+        await shut(stream)
+
+    line = make_line(autojump_clock, nursery, monkeypatch, script, tail=ACK + quote(1, 1, 1.0, 2.0))
+    carried = []
+
+    async def join() -> None:
+        await trio.sleep(1.0)
+        with trio.move_on_after(3.0):
+            await line.feed.carry(3, "newusdt@bookTicker")
+            carried.append(3)
+
+    async with trio.open_nursery() as inner:
+        inner.start_soon(join)
+        await line.life()
+    assert carried == []
+    (refused,) = log_lines.events("feed.refused")
+    assert (refused["code"], refused["streams"]) == (2, ["newusdt@bookTicker"])

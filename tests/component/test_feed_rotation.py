@@ -14,8 +14,9 @@ import trio.testing
 
 from aegis.config import FeedConfig
 from aegis.core.errors import Restartable
-from aegis.engine.feed import MarketFeed, Shard
+from aegis.engine.feed import MarketFeed
 from aegis.engine.inputs import ConnectionChange, InputKind, decode_connection
+from aegis.engine.shards import Shard
 from aegis.kernels.market import counts
 from aegis.kernels.wire import frame
 from aegis.runtime.clock import VirtualClock, seeded_random

@@ -15,6 +15,7 @@ from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderReque
 from aegis.core.order_life import AbsenceRule, CancelState, OrderState
 from aegis.core.order_store import OrderStore
 from aegis.core.orders import VenueOrder, WorkingOrder
+from aegis.core.partials import Lots, Part
 from aegis.core.values import AlgoStatus, AlgoType, ClientId, OrderStatus, Side, TimeInForce
 from tests.support.core_cases import BTC, SECOND, Cids, D, algo_update, make_fill, make_order, order_update
 
@@ -125,7 +126,7 @@ class Venue:
         if not self.algos:
             return
         algo = self.algos.pop(self.random.choice(list(self.algos)))
-        known, size = self.order_id(algo.cid), abs(self.position)
+        known, size = self.order_id(algo.cid), min(abs(self.position), algo.qty or D(10**6))
         event = algo_update(algo, AlgoStatus.TRIGGERING, algo_id=known)
         self.post(lambda now: self.store.on_algo_update(event, now))
         share = size if self.random.random() < 0.7 else D(self.random.randint(0, int(size)))
@@ -193,15 +194,21 @@ def assert_counts_are_right(store: OrderStore) -> None:
     assert store.in_doubt == bool(unknown or doubtful)
 
 
-@given(st.integers(0, 2**32), st.integers(5, 80))
-def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: int) -> None:
+#: Shares that leave at 50500, 51000, 51500 of a position of at most six in whole units.
+PARTS = st.lists(st.sampled_from([D("0.1"), D("0.25"), D("0.3")]), max_size=3)
+
+
+@given(st.integers(0, 2**32), st.integers(5, 80), PARTS)
+def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: int, shares: list[Decimal]) -> None:
     """Storm, then calm: the trade ends flat with nothing left at the venue, and never turned the position round."""
+    parts = tuple(Part(price=D(50_000 + 500 * k), share=share) for k, share in enumerate(shares, 1))
     random = Random(seed)
     store, cids = OrderStore(), Cids()
     venue = Venue(store, random)
     plan = TradePlan(
         signal_id="s", symbol=BTC, side=Side.BUY, stop=D(49000), target=D(52000), stop_distance=D(1000), decision_ns=0,
-        time_limit_ns=20 * SECOND, max_exit_qty=D(4),
+        time_limit_ns=20 * SECOND, max_exit_qty=D(4), parts=parts,
+        lots=Lots(step=D(1), min_qty=D(1), min_notional=D(50_000)) if parts else None,
     )  # fmt: skip
     trade = Trade(plan, store, cids, POLICY)
     entry = make_order(cid=cids(), qty=D(6), tif=TimeInForce.IOC)
@@ -228,6 +235,10 @@ def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: in
         assert len(live_exits) <= 1
         stops = [order for order in trade.stops if order.state.live]
         assert len(stops) <= 1
+        for part in trade.parts:
+            assert part.request.qty is not None, "a partial target closes its part alone"
+            same = [one for one in trade.parts if one.request.trigger == part.request.trigger and not one.state.final]
+            assert len(same) <= 1
         if trade.state is TradeState.PROTECTED:
             assert trade.stop_confirmed or venue.position == 0 or any(o.triggered_ms is not None for o in trade.targets)
         if trade.done and not venue.bag:
@@ -241,6 +252,9 @@ def test_no_weather_leaves_a_position_without_a_plan(seed: int, stormy_ticks: in
         result = trade.result("USDT")
         assert result.qty == sum(qty for request, qty, _ in venue.trades if request.cid == entry.cid)
         assert isinstance(result.reason, ExitReason)
+        told = {part.cid for part in trade.parts if part.tape.qty}
+        traded = {request.cid for request, *_ in venue.trades}
+        assert result.parts == len(told) == len(traded & {part.cid for part in trade.parts})
     else:
         assert not venue.trades
     assert all(stop.request.type is AlgoType.STOP_MARKET for stop in trade.stops)

@@ -42,6 +42,7 @@ from tests.support.engine_rig import (
     make_config,
     make_market,
     make_rig,
+    make_terms,
     marks,
     quote,
     silent_rig,
@@ -50,7 +51,7 @@ from tests.support.engine_rig import (
 
 
 class Street:
-    """Two symbols' prices on a seeded walk, with everything that can happen to an engine between two ticks."""
+    """Prices of two symbols, later three, on a seeded walk, with everything that can happen between two ticks."""
 
     def __init__(self, rig: Rig, seed: int) -> None:
         self.rig, self.random = rig, random.Random(seed)
@@ -63,7 +64,7 @@ class Street:
     def tick(self) -> None:
         rig, ms = self.rig, self.rig.now_ns // MS
         quotes = b""
-        for i in range(2):
+        for i in range(len(self.price)):
             self.price[i] += self.random.choice((-24.0, -6.0, 0.0, 6.0, 24.0))
             self.ids[i] += 1 if self.random.random() > 0.001 else 3  # now and then a trade is lost
             quotes += quote(ms, self.ids[i], self.price[i] - 0.1, self.price[i] + 0.1, i)
@@ -98,9 +99,15 @@ class Street:
     def refill(self) -> None:
         """History for what asked for it, once a whole bar has begun."""
         if self.rig.wanted and self.rig.now_ns // MS % 1000 < 100:
-            for symbol in {one for one in self.rig.wanted if one < 2}:
+            for symbol in set(self.rig.wanted):
                 self.rig.seed(symbol)
             self.rig.wanted.clear()
+
+    def join(self) -> None:
+        """A third symbol is listed."""
+        self.rig.machine.terms(make_terms(NAMES[2]), self.rig.now_ns)
+        self.price.append(float(history(2, self.rig.now_ns // MS, 2600)["close"][-1]))
+        self.ids.append(100)
 
     def mend(self) -> None:
         """Missing trades are fetched, sooner or later, or not to be had."""
@@ -133,13 +140,16 @@ def test_the_recorded_inputs_give_the_same_journal_again(tmp_path: Path, seed: i
     config = make_config()
     journals = [tmp_path / "live.journal", tmp_path / "again.journal"]
     live = Journal.create(journals[0], run="1", config_hash=decision_hash(config), at_ns=START_NS)
-    header = RecordingHeader(run="1", symbols=NAMES, config_toml=dump(config))
-    start = Start.of(make_market(), make_channels())
+    header = RecordingHeader(run="1", symbols=NAMES[:2], config_toml=dump(config))
+    start = Start.of(make_market(NAMES[:2]), make_channels(2))
     with RecordingTap(tmp_path / "tape", header, Metrics(), start, START_NS) as tap:
-        rig = make_rig(config, scribe=live, tap=tap, mending=True)
+        rig = make_rig(config, names=NAMES[:2], scribe=live, tap=tap, mending=True, spare=1)
         rig.machine.answer("account", b'{"wallet":"10000"}', rig.now_ns)
         rig.warm((0, 1))
-        Street(rig, seed).walk(1500)
+        street = Street(rig, seed)
+        street.walk(500)
+        street.join()
+        street.walk(1000)
         rig.machine.command("finish", rig.now_ns)
     live.close()
     holes = rig.machine.holes
@@ -147,6 +157,8 @@ def test_the_recorded_inputs_give_the_same_journal_again(tmp_path: Path, seed: i
     kinds = Counter(record.kind for record in journal_format.read(journals[0]))
     assert kinds["decision"] >= 5, kinds  # or the test would say nothing
     assert kinds["intent"] >= 1, kinds
+    late = [record.data["symbol"] for record in journal_format.read(journals[0]) if record.kind == "decision"]
+    assert NAMES[2] in late, "what has joined trades like the others"
     for path in journals[1:]:
         replay_inputs(tmp_path / "tape", path, say=lambda line: None)
         assert compare(journals[0], path) == ""

@@ -16,7 +16,7 @@ from aegis.engine.recovery import collect, recover
 from tests.support.decision_rig import Rig
 from tests.support.scripted_venue import ScriptedVenue
 
-ENDS = ("stop", "target", "flatten", "part", "adl", "liquidation", "by hand", "half by hand", "added")
+ENDS = ("stop", "target", "flatten", "part", "adl", "liquidation", "by hand", "half by hand", "added", "parts")
 Crash = tuple[list[Record], ScriptedVenue, int]
 
 
@@ -40,7 +40,7 @@ def live_a_life(seed: int) -> list[Crash]:
 
     rig.pages.watch = watch
     zone = 7
-    rig.signal(zone=zone)
+    rig.signal(zone=zone, parts=random.choice([(), ((51000.0, 0.5),), ((51000.0, 0.25), (52000.0, 0.35))]))
     ends = random.choice(ENDS)
     for tick in range(60):
         venue.wire += rig.take()
@@ -69,6 +69,10 @@ def end_one(rig: Rig, venue: ScriptedVenue, how: str) -> None:
     elif how in ("by hand", "half by hand", "added"):
         share = {"by hand": Decimal(-1), "half by hand": Decimal("-0.5"), "added": Decimal("0.5")}[how]
         venue.trade_elsewhere((venue.position * share).quantize(Decimal("0.001")))
+    elif how == "parts":  # each of them, and then the stop
+        while venue.trigger(AlgoType.TAKE_PROFIT_MARKET, partial=True):
+            venue.deliver(rig.decision, rig.now_ns)
+        venue.trigger(AlgoType.STOP_MARKET)
     elif how == "part":
         venue.trigger(AlgoType.STOP_MARKET, Decimal("0.5"))
     else:
@@ -84,7 +88,7 @@ def test_after_a_crash_at_any_record_the_account_is_the_venues(seed: int) -> Non
             venue.wire.clear()  # it never left the machine
         venue.take_all()
         if venue.position and random.random() < 0.3:  # the market does not wait
-            venue.trigger(random.choice(list(AlgoType)))
+            venue.trigger(random.choice(list(AlgoType)), partial=random.random() < 0.3)
         venue.events.clear()  # nobody listened
         venue.stop_code = 0
         check_restart(records, venue, now_ns)

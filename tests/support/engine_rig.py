@@ -22,11 +22,13 @@ from aegis.engine.build import Market, build_machine
 from aegis.engine.channel import Channel
 from aegis.engine.desk import Scribe
 from aegis.engine.inputs import InputKind, NoTap, Tap
+from aegis.engine.joining import Terms
 from aegis.engine.machine import Machine
 from aegis.kernels.layout import BAR
 from aegis.kernels.wire import frame
 from aegis.signals.strategy import Setup
 from aegis.venue.inbox import Inbox, Message
+from aegis.venue.market_events import Control
 from tests.support.analysis_cases import Rows, make_bars
 from tests.support.core_cases import make_brackets, make_spec
 
@@ -87,6 +89,15 @@ class Tape:
         return [now_ns for one, now_ns, _, _ in self.inputs if one is kind]
 
 
+def make_terms(name: str, quotes: int = 0, trades: int = 1, **changes: Any) -> Terms:
+    """What the venue says of one symbol, as `make_market` has it."""
+    market = make_market([name])
+    spec = attrs.evolve(market.specs[0], **changes)
+    return Terms(
+        spec=spec, brackets=market.brackets[spec.symbol], fees=market.fees[spec.symbol], quotes=quotes, trades=trades
+    )
+
+
 def make_channels(count: int = len(NAMES)) -> list[Channel]:
     """One socket of quotes, one of trades."""
     every = tuple(range(count))
@@ -112,7 +123,7 @@ class Rig:
         for number in numbers:
             self.machine.connection(number, Inbox(), self.now_ns)
 
-    def read(self, number: int, data: bytes) -> list[Message]:
+    def read(self, number: int, data: bytes) -> list[Message | Control]:
         self.machine.channels[number].inbox.extend(data)
         return self.machine.read(number, len(data), self.now_ns)
 
@@ -161,9 +172,9 @@ def history(symbol: int, now_ms: int, count: int, *, seed: int = 11, step: int =
 
 def make_rig(
     config: Config | None = None, *, scribe: Scribe | None = None, tap: Tap | None = None,
-    names: Sequence[str] = NAMES, mending: bool = False,
+    names: Sequence[str] = NAMES, mending: bool = False, spare: int = 0,
 ) -> Rig:  # fmt: skip
-    """`mending`: missing trades are asked for by id (`Rig.missed`) before a symbol starts over."""
+    """`mending`: missing trades are asked for by id (`Rig.missed`) before a symbol starts over. `spare` may join."""
     notes, tape = Notes(), Tape()
     sent: list[Request] = []
     wanted: list[int] = []
@@ -176,7 +187,7 @@ def make_rig(
         config if config is not None else make_config(), make_market(names), make_channels(len(names)),
         run="1", start_ns=START_NS, scribe=scribe if scribe is not None else notes,
         tap=tap if tap is not None else tape, send=send, lane_full=lambda: False, on_reseed=wanted.extend,
-        on_mend=missed.extend if mending else None,
+        on_mend=missed.extend if mending else None, spare=spare,
     )  # fmt: skip
     return Rig(machine, notes, tape, sent, wanted, missed)
 

@@ -176,8 +176,8 @@ class ScriptedVenue:
     def _after_position(self) -> None:
         if not self.position:
             for row in list(self.rows.values()):
-                if isinstance(row.request, AlgoRequest) and row.status == "NEW":
-                    self._end_algo(row, AlgoStatus.EXPIRED)
+                if isinstance(row.request, AlgoRequest) and row.status == "NEW" and row.request.qty is None:
+                    self._end_algo(row, AlgoStatus.EXPIRED)  # one with a quantity stays
 
     def _end_algo(self, row: Row, status: AlgoStatus) -> None:
         assert isinstance(row.request, AlgoRequest)
@@ -195,15 +195,17 @@ class ScriptedVenue:
             if isinstance(row.request, AlgoRequest) and row.status == "NEW" and kind in (None, row.request.type)
         ]
 
-    def trigger(self, kind: AlgoType, part: Decimal = Decimal(1)) -> bool:
-        """A conditional order fires; its child executes `part` of the position."""
+    def trigger(self, kind: AlgoType, part: Decimal = Decimal(1), *, partial: bool = False) -> bool:
+        """A conditional order fires (of `partial` targets the first); its child executes `part` of what it is for."""
         for row in self.live(kind):
             assert isinstance(row.request, AlgoRequest)
+            if partial != (row.request.qty is not None):
+                continue
             row.child = self.next_id()
             row.status = "TRIGGERED"
             self.price = row.request.trigger
             self.events.append(algo_update(row.request, AlgoStatus.TRIGGERED, algo_id=row.venue_id, order_id=row.child))
-            size = abs(self.position)
+            size = min(abs(self.position), row.request.qty or abs(self.position))
             self._execute(row, row.child, size, (size * part).quantize(Decimal("0.001")))
             self._end_algo(row, AlgoStatus.FINISHED)
             return True

@@ -92,9 +92,11 @@ class Desk:
         """Filled, stop and target confirmed."""
         entry = self.enter()
         self.fill(entry, "3")
-        stop, target = self.step()
+        stop, target, *parts = self.step()
         assert isinstance(stop, AlgoRequest)
         assert isinstance(target, AlgoRequest)
+        for part in parts:
+            self.accept(part)
         self.accept(stop)
         self.accept(target)
         assert self.step(0.1) == ()

@@ -83,3 +83,13 @@ def test_lookahead_leaves_with_1_where_something_changed(
     assert code == 1
     assert "bar 3 (1970-01-01T00:00:00.000Z) is the first whose signals changed" in out
     assert "only the first 9         nothing" in out
+
+
+def test_honesty_judges_on_the_made_up_market_and_says_what_it_was(command: Any) -> None:
+    words = ("honesty", "mean_reversion", "--symbols", "1", "--hours", "0.5", "--random", "3", "--base-bar", "1s")
+    code, out, _ = command(*words)
+    assert code == 0
+    assert out.startswith("mean_reversion on the simulated market of seed 7: 1 symbols, 0.02 days")
+    code, _, err = command("honesty", "nope")
+    assert code == 78
+    assert "STRATEGY: must be one of fvg_retest, order_block, mean_reversion, FILE.py:Class, or a config" in err

@@ -90,6 +90,8 @@ def test_a_name_chooses_the_class_and_its_parameters() -> None:
         ("name = 'nope'", "strategy.name: must be one of fvg_retest, order_block, mean_reversion, not 'nope'"),
         ("name = 5", "strategy.name: must be text in quotes, not 5"),
         ("name = 'mean_reversion'\ntarget_r = 2.0", "strategy.target_r: unknown key"),
+        ("partial_r = 2.0", "strategy.partial_r: must be below target_r, 2, not 2.0"),
+        ("name = 'order_block'\npartial_share = 1", "strategy.partial_share: must be between 0.05 and 0.95, not 1.0"),
         ("name = 'order_block'\nsweep_bars = 0", "strategy.sweep_bars: must be between 1 and 20, not 0"),
         ("name = 'mean_reversion'\nrsi_lo = 2", "strategy.rsi_lo: unknown key (did you mean rsi_low?)"),
         ("name = 'mean_reversion'\nrsi_low = 50", "strategy.rsi_low: must be between 1 and 49, not 50.0"),

@@ -198,7 +198,7 @@ async def _burst(stage: Stage, closings: _Closings, seconds: float) -> _Burst:
 
 async def _until_warm(stage: Stage, source: Source) -> None:
     with trio.move_on_after(_WARM_S) as waiting:
-        while not stage.machine.decision.contexts.warm.all():
+        while not stage.machine.decision.contexts.all_warm:
             source.check()
             await trio.sleep(0.05)
     if waiting.cancelled_caught:

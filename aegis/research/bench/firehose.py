@@ -10,8 +10,8 @@ import attrs
 import msgspec
 import trio
 
-from aegis.engine.feed import Shard
 from aegis.engine.machine import Machine
+from aegis.engine.shards import Shard
 from aegis.exchange.firehose import FirehoseReady, firehose_command, read_ready
 from aegis.exchange.listing import Listing, synthetic_listings
 from aegis.kernels.market import counts

@@ -62,7 +62,8 @@ class AtClose(Strategy):
 
     def _setup(self, view: SymbolView, zone: int, direction: int, known_ms: int) -> Setup:
         p, bar_ms = self.params, view.timeframe_ms(view.timeframes[0])
-        touch = float(view.quote.ask if direction > 0 else view.quote.bid)
+        touch = view.quote.ask if direction > 0 else view.quote.bid
+        assert touch is not None, "asked for before"
         return Setup(
             strategy=self.name, symbol=view.symbol, name=view.name, side=Side.BUY if direction > 0 else Side.SELL,
             zone=zone, timeframe=view.timeframes[0], entry=touch * (1 + direction * p.beyond_bps * 1e-4),

@@ -23,10 +23,11 @@ from aegis.core.brackets import LeverageBracket, LeverageBrackets
 from aegis.core.risk import Fees
 from aegis.core.values import SymbolName
 from aegis.engine.build import Market, build_machine
-from aegis.engine.feed import MarketFeed, Shard
+from aegis.engine.feed import MarketFeed
 from aegis.engine.inputs import NoTap, Tap
 from aegis.engine.machine import Machine
 from aegis.engine.service import Service
+from aegis.engine.shards import Shard
 from aegis.engine.warmup import Warmup
 from aegis.exchange.exchange_info import exchange_info
 from aegis.exchange.listing import Listing

@@ -21,7 +21,6 @@ from aegis.core.risk import (
     Fees,
     Freshness,
     Funding,
-    OrderBudget,
     Quote,
     RiskGate,
     RiskLimits,
@@ -42,7 +41,7 @@ from tests.support.core_cases import (
 
 
 def active(limits: RiskLimits | None = None, **budget: int) -> RiskGate:
-    gate = RiskGate(limits or RiskLimits(), OrderBudget(**budget))
+    gate = RiskGate(attrs.evolve(limits or RiskLimits(), **budget))
     gate.set_state(TradingState.ACTIVE, "reconciled")
     return gate
 
@@ -250,7 +249,7 @@ def test_release_gives_the_reserve_back_and_cancels_are_free() -> None:
 
 
 def test_the_minute_window_binds_by_itself() -> None:
-    rate = OrderRate(OrderBudget(orders_1m=8), 50)
+    rate = OrderRate(RiskLimits(orders_1m=8))
     rate.entry(BTC, 0)
     assert rate.room(0) == (6, 4)
     rate.release(BTC)

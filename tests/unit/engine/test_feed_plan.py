@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aegis.config import FeedConfig
 from aegis.core.values import SymbolName
-from aegis.engine.feed import plan_shards
+from aegis.engine.shards import plan_shards
 from aegis.venue.endpoints import LIVE
 
 WIDE = {"!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr"}
@@ -58,3 +58,20 @@ def test_the_channel_of_a_shard_carries_the_same_symbols() -> None:
         assert attrs.astuple(shard, recurse=False)[3:] == (channel.symbols, channel.quotes, channel.trades)
         assert channel.number == shard.number
         assert not channel.up
+
+
+@given(st.integers(1, 700), st.integers(4, 1024), st.integers(0, 200))
+def test_all_that_may_join_find_room_on_any_socket(count: int, room: int, spare: int) -> None:
+    shards = plan_shards(names(count), LIVE, FeedConfig(streams_per_socket=room), spare)
+    assert all(len(shard.streams) + spare <= 1024 for shard in shards)
+
+
+@given(st.integers(1, 20), st.data())
+def test_a_symbol_that_joins_and_leaves_changes_nothing_else(count: int, data: st.DataObject) -> None:
+    shard = data.draw(st.sampled_from(plan_shards(names(count), LIVE, FeedConfig(streams_per_socket=8))))
+    grown = shard.joined(900, "new@bookTicker").joined(901, "next@bookTicker")
+    assert dict(zip(grown.symbols, grown.streams, strict=False)) == {
+        **dict(zip(shard.symbols, shard.streams, strict=False)), 900: "new@bookTicker", 901: "next@bookTicker",
+    }  # fmt: skip
+    assert set(grown.streams) == {*shard.streams, "new@bookTicker", "next@bookTicker"}
+    assert grown.left(900).left(901) == shard

@@ -88,7 +88,8 @@ def test_a_damaged_history_is_a_value_error(cut: int) -> None:
 def test_numbers_of_kinds_are_the_format() -> None:
     assert {kind.name: int(kind) for kind in InputKind} == {
         "HEADER": 0, "READ": 1, "BOUNDARY": 2, "ANALYSE": 3, "RESULT": 4, "PRIVATE": 5, "OUTCOME": 6, "TIMER": 7,
-        "SEED": 8, "CONNECTION": 9, "COMMAND": 10, "SNAPSHOT": 11, "SLICE": 12, "FILL": 13, "END": 255,
+        "SEED": 8, "CONNECTION": 9, "COMMAND": 10, "SNAPSHOT": 11, "SLICE": 12, "FILL": 13, "TERMS": 14,
+        "END": 255,
     }  # fmt: skip
     nothing: Any = NoTap().record(InputKind.READ, 0, 0, b"")
     assert nothing is None

@@ -18,7 +18,7 @@ import trio
 
 from aegis.core.errors import InvariantBroken
 from aegis.engine.journal import Journal, JournalFailed
-from aegis.engine.journal_format import JournalCorrupt, Record, digest, export, read
+from aegis.engine.journal_format import FORMAT_VERSION, JournalCorrupt, Record, digest, export, read
 from tests.support.chaos import FaultyDisk
 
 
@@ -39,7 +39,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert journal.append("outcome", {"order": big, "none": None, "list": [1, 2]}, -5) == 2
     # no close: what append returned from is there, whatever becomes of the process
     header, intent, outcome = read(path)
-    assert header.data == {"format": 1, "run": "1z", "config": "c0ffee"}
+    assert header.data == {"format": FORMAT_VERSION, "run": "1z", "config": "c0ffee"}
     assert (intent.seq, intent.kind, intent.at_ns) == (1, "intent", 20)
     assert intent.data == {"cid": "1z-1", "price": "0.10", "symbol": "测试USDT"}
     assert (outcome.at_ns, outcome.data) == (-5, {"order": big, "none": None, "list": [1, 2]})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aegis.core.bracket import ExitReason, Role, TradePlan, TradeResult
 from aegis.core.fills import Fill
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Refused, Unknown
+from aegis.core.partials import Lots, Part
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
 from aegis.engine.records import (
     describe_fill,
@@ -24,6 +25,7 @@ from aegis.engine.records import (
     restore_fill,
     restore_plan,
     restore_request,
+    restore_result,
 )
 from tests.support.core_cases import make_algo, make_order
 
@@ -33,6 +35,7 @@ CIDS = st.builds(
     lambda run, seq: ClientId(f"{run}-{seq}"), st.text("0123456789abcz", min_size=1, max_size=8), st.integers(1, 2**70)
 )
 SYMBOLS = st.sampled_from([SymbolName("BTCUSDT"), SymbolName("1000PEPEUSDT"), SymbolName("测试USDT")])
+SHARES = st.decimals(min_value=Decimal("0.01"), max_value=Decimal("0.99"), places=4)
 NS = st.integers(0, 2**63 - 1)
 IDS = st.integers(0, 2**63 - 1)
 
@@ -42,7 +45,7 @@ ORDERS = st.builds(
 )  # fmt: skip
 ALGOS = st.builds(
     AlgoRequest, cid=CIDS, symbol=SYMBOLS, side=st.sampled_from(Side), type=st.sampled_from(AlgoType), trigger=POSITIVE,
-    working_type=st.sampled_from(WorkingType),
+    working_type=st.sampled_from(WorkingType), qty=st.none() | POSITIVE,
 )  # fmt: skip
 FILLS = st.builds(
     Fill, symbol=SYMBOLS, cid=CIDS, side=st.sampled_from(Side), order_id=IDS, trade_id=IDS, qty=POSITIVE,
@@ -54,7 +57,8 @@ PLANS = st.builds(
     TradePlan, signal_id=st.text(min_size=1, max_size=30), symbol=SYMBOLS, side=st.sampled_from(Side), stop=POSITIVE,
     target=POSITIVE, stop_distance=POSITIVE, decision_ns=NS, time_limit_ns=st.integers(1, 2**62),
     entry_ttl_ns=st.none() | NS, stop_working=st.sampled_from(WorkingType), target_working=st.sampled_from(WorkingType),
-    max_exit_qty=POSITIVE,
+    max_exit_qty=POSITIVE, parts=st.lists(st.builds(Part, price=POSITIVE, share=SHARES), max_size=3).map(tuple),
+    lots=st.none() | st.builds(Lots, step=POSITIVE, min_qty=POSITIVE, min_notional=POSITIVE),
 )  # fmt: skip
 
 
@@ -127,8 +131,11 @@ def test_a_result_is_written_with_its_net_and_r() -> None:
         signal_id="s", symbol=SymbolName("BTCUSDT"), side=Side.BUY, reason=ExitReason.TARGET, qty=Decimal("0.10"),
         average_entry=Decimal(100), average_exit=Decimal("120.0"), risk=Decimal("0.8"), realized=Decimal("2.00"),
         fees={"USDT": Decimal("0.40"), "BNB": Decimal("0.001")}, margin_asset="USDT", decision_ns=1, first_fill_ns=2,
-        closed_ns=3, naked_ns=4, trigger_to_fill_ms=None, fills=2, maker_fills=0,
+        closed_ns=3, naked_ns=4, trigger_to_fill_ms=None, fills=2, maker_fills=0, parts=1,
     )  # fmt: skip
     data = written(describe_result(result))
+    again = restore_result(data)
+    assert attrs.evolve(again, parts=0) == attrs.evolve(result, parts=0)
+    assert (again.parts, data["parts"]) == (1, 1)
     assert (data["net"], data["r"], data["fees"]) == ("1.6", "2.0000", {"USDT": "0.4", "BNB": "0.001"})
     assert (data["qty"], data["exit"], data["reason"], data["trigger_to_fill_ms"]) == ("0.1", "120", "TARGET", None)

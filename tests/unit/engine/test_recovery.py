@@ -11,6 +11,7 @@ from aegis.core.bracket import TradeState
 from aegis.core.messages import AccountUpdate, AlgoRequest, BalanceChange, OrderRequest, Refused
 from aegis.core.order_life import OrderState
 from aegis.core.values import ClientId, OrderStatus, OrderType, SymbolName
+from aegis.engine.records import restore_plan
 from aegis.engine.recovery import Recovered, collect, recover
 from tests.support.core_cases import D, order_update
 from tests.support.decision_rig import Rig
@@ -171,6 +172,30 @@ def test_funding_transfers_and_the_starting_equity_survive() -> None:
     again = Rig.make(active=False)
     recover(again.decision, collect([*rig.pages, *new.pages]), new.now_ns)
     assert again.decision.portfolio.equity_start == Decimal(10000), "the start of the run, not of its resumption"
+
+
+def test_partial_targets_survive_with_their_prices_and_are_not_placed_twice() -> None:
+    rig = Rig.make()
+    assert rig.signal(parts=((51000.0, 0.4), (52000.0, 0.3)))["taken"]
+    (entry,) = rig.take()
+    assert isinstance(entry, OrderRequest)
+    update = order_update(entry, OrderStatus.FILLED, trade_id=1, last_qty=entry.qty, filled_qty=entry.qty, order_id=5)
+    rig.decision.on_user_event(update, rig.now_ns)
+    asked = rig.take()
+    parts = [one for one in asked if isinstance(one, AlgoRequest) and one.qty is not None]
+    assert [part.trigger for part in parts] == [D(51000), D(52000)]
+    new = reborn(rig)
+    tell(new, entry)
+    assert new.take() == [], "each of them may live: the venue is asked, nothing is sent again"
+    (trade,) = new.decision.desk.open_trades()
+    assert [part.request for part in trade.parts] == parts
+    assert {row[1] for row in new.decision.desk.doubtful()} >= {part.cid for part in parts}
+    assert trade.plan == restore_plan(rig.pages.of("plan")[0])
+    without = next(i for i, record in enumerate(rig.pages) if record.data.get("role") == "PART")
+    lost = reborn(rig, upto=without)
+    tell(lost, entry)
+    again = [one for one in lost.take() if isinstance(one, AlgoRequest)]
+    assert [(one.trigger, one.qty) for one in again] == [(part.trigger, part.qty) for part in parts]
 
 
 def test_ids_go_on_above_every_one_that_may_have_been_used() -> None:

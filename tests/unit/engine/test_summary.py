@@ -90,6 +90,13 @@ def test_a_busy_engine_tells_what_the_venue_knows() -> None:
     assert "refused" in render(told(rig))
 
 
+def test_what_a_live_session_has_counted_is_a_section_of_its_own() -> None:
+    rig, metrics = Rig.make(), Metrics()
+    assert "session" not in told(rig, metrics=metrics).data()
+    metrics.gauge("session.requests_by_rest", lambda: 3.0)
+    assert told(rig, metrics=metrics).data()["session"] == {"requests_by_rest": 3}
+
+
 def test_an_open_position_is_listed_with_its_stop() -> None:
     rig, _ = busy(closed=False)
     (line,) = told(rig).data()["positions"]["open"]

@@ -67,6 +67,25 @@ def test_the_return_into_a_bullish_block_after_a_sweep_of_lows_is_bought_at_its_
     assert dict(setup.reasons)["sweep"] == "of lows, 10 bars before the break of structure"
 
 
+def test_part_of_it_may_leave_earlier(state: State) -> None:
+    put_block(state)
+    (setup,) = ask(make(attrs.evolve(PARAMS, partial_r=1.0, partial_share=0.4)), state)
+    assert isinstance(setup, Setup)
+    assert (setup.parts, setup.target) == (((107.0, 0.4),), 110.0)
+    assert setup.targets == "40% at 107, rest at 110"
+
+
+@pytest.mark.parametrize(
+    "parts", [((104.0, 0.5),), ((110.0, 0.5),), ((107.0, 0.0),), ((107.0, 1.0),), ((106.0, 0.5), (107.0, 0.5)),
+              ((107.0, 0.2), (106.0, 0.2)), ((float("nan"), 0.5),)],
+)  # fmt: skip
+def test_parts_out_of_order_or_of_too_much_cannot_be_made(state: State, parts: Any) -> None:
+    put_block(state)
+    (setup,) = ask(make(PARAMS), state)
+    with pytest.raises(ValueError, match="parts: "):
+        attrs.evolve(setup, parts=parts)  # type: ignore[arg-type]
+
+
 def test_a_bearish_block_is_the_mirror(state: State) -> None:
     put_block(state, direction=-1)
     state.bars["close"][0, 0] = 100.0

@@ -23,7 +23,7 @@ DECISION = {
     "symbol": "BTCUSDT", "side": "BUY", "strategy": "fvg_retest", "reasons": {"zone": "1 to 2", "trend": "up"},
     "bid": "1.0", "ask": "1.1", "mark": "1.05", "level": "1.1", "seen": "1.1", "stop": "0.9", "target": "1.5",
     "equity": "10000", "signal": "BTCUSDT:1m:7", "taken": False, "code": "COST", "value": "0.3 R",
-    "limit": "0.2 R", "bound_by": None,
+    "limit": "0.2 R", "bound_by": None, "parts": [],
 }  # fmt: skip
 TAKEN = DECISION | {"taken": True, "qty": "5", "price": "1.11", "risk": "1", "bound_by": "RISK"}
 TRADE = {

@@ -58,6 +58,19 @@ def test_a_taken_signal_tells_every_gate_it_went_through_with_value_and_limit() 
     assert "limit 24.0 h" in told
     assert "verdict  taken: BUY" in told
     assert "then     nothing more is in the journal" in told
+    assert ", target 53000, equity" in told
+
+
+def test_partial_targets_are_told_in_the_plan_and_at_the_end() -> None:
+    row = decided(Rig.make(), parts=((51000.0, 0.5), (52000.0, 0.25)))
+    assert row["taken"]
+    told = tell(row, [])
+    assert "targets 50% at 51000, 25% at 52000, rest at 53000, equity" in told
+    end = {
+        "kind": "trade", "at": row["at"], "trade": row["signal"], "reason": "STOP", "qty": "1", "entry": "5",
+        "exit": "6", "net": "1", "r": "1", "parts": 1,
+    }  # fmt: skip
+    assert "closed by STOP after 1 of 2 partial targets: 1 from 5 to 6, net 1 (1 R)" in tell(row, [end])
     assert "refused" not in told
 
 

@@ -130,7 +130,7 @@ async def test_reads_decode_to_exact_values(autojump_clock):
         ok(ORDER_ROW), ok([ORDER_ROW]), ok(ALGO_ROW), ok([{**ALGO_ROW, "actualOrderId": "77"}]), ok([POSITION_ROW]),
         ok([TRADE_ROW]), ok([{"symbol": "BTCUSDT", "marginType": "ISOLATED", "leverage": 21}]),
         ok({"symbol": "BTCUSDT", "makerCommissionRate": "0.0002", "takerCommissionRate": "0.000500"}),
-        ok({"dualSidePosition": True}), ok({"multiAssetsMargin": False}), ok({"leverage": 21, "symbol": "BTCUSDT"}),
+        ok({"leverage": 21, "symbol": "BTCUSDT"}),
     )  # fmt: skip
     order = await rest.order(BTC, ClientId("1-1"))
     assert (order.order_id, order.status, order.filled_qty, order.average_price) == (
@@ -147,8 +147,6 @@ async def test_reads_decode_to_exact_values(autojump_clock):
     (config,) = await rest.symbol_configs(BTC)
     assert (config.isolated, config.leverage) == (True, 21)
     assert (await rest.commission_rate(BTC)).taker == Decimal("0.0005")
-    assert await rest.position_mode() is True
-    assert await rest.multi_assets_mode() is False
     assert (await rest.set_leverage(BTC, 21)).leverage == 21
 
 
@@ -197,7 +195,6 @@ DECODERS = [
     decode_replies.order_state, decode_replies.algo_states, decode_replies.positions, decode_replies.user_trades,
     decode_replies.brackets, decode_replies.agg_trades, decode_replies.server_time, decode_replies.listen_key,
     exchange_info, lambda body: decode_replies.klines(body, qty_decimals=2, symbol=0, timeframe=0),
-    lambda body: decode_replies.flag(body, "x"),
 ]  # fmt: skip
 BODIES = [ORDER_ROW, [ALGO_ROW], [POSITION_ROW], [TRADE_ROW], [KLINE], {"symbols": [SYMBOL_ROW]}]
 

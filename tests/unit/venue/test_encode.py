@@ -56,6 +56,15 @@ def test_protective_stop_always_says_what_triggers_it_and_never_a_quantity():
     }  # fmt: skip
 
 
+def test_a_partial_target_has_a_quantity_and_can_only_reduce():
+    request = AlgoRequest(
+        cid=CID, symbol=SYMBOL, side=Side.SELL, type=AlgoType.TAKE_PROFIT_MARKET, trigger=Decimal("9.50"),
+        working_type=WorkingType.CONTRACT_PRICE, qty=Decimal("0.250"),
+    )  # fmt: skip
+    params = encode(request).params
+    assert (params["quantity"], params["reduceOnly"], "closePosition" in params) == ("0.25", "true", False)
+
+
 def test_cancels_cost_weight_and_no_order_count():
     call = encode(CancelRequest(cid=CID, symbol=SYMBOL))
     assert (call.method, call.path, call.ws_method) == ("DELETE", "/fapi/v1/order", "order.cancel")
