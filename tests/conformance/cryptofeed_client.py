@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -50,23 +49,22 @@ class Heard:
 
 
 @pytest.fixture(scope="module")
-def heard(venue: Venue) -> Iterator[Heard]:
+def heard(venue: Venue) -> Heard:
     """A minute of it."""
     stream, rest = venue.addresses.stream, venue.addresses.rest
     BinanceFutures.websocket_endpoints = [WebsocketEndpoint(stream, options={"compression": None})]
     BinanceFutures.rest_endpoints = [RestEndpoint(rest, routes=ROUTES)]
     heard = Heard()
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    handler = FeedHandler()
+    handler = FeedHandler(config={"log": {"disabled": True}})  # it would write a file where it is
     callbacks = {kind: heard.take(kind) for kind in heard.rows} | {L2_BOOK: heard.book}
     handler.add_feed(BinanceFutures(symbols=list(PAIRS), channels=list(callbacks), callbacks=callbacks))
-    loop.call_later(SECONDS, loop.stop)
-    handler.run(start_loop=False, install_signal_handlers=False)
-    loop.run_forever()
-    loop.run_until_complete(handler.stop_async(loop=loop))
-    yield heard
-    loop.close()
+
+    async def minute() -> None:
+        asyncio.get_running_loop().call_later(SECONDS, handler.request_stop)
+        await handler.run_async(install_signal_handlers=False)
+
+    asyncio.run(minute())
+    return heard
 
 
 def test_symbols_are_those_that_trade(venue: Venue, heard: Heard) -> None:
