@@ -33,7 +33,11 @@ CLIENTS = {
     "ccxt_pro": ("ccxt_pro_client.py", "ccxt==4.5.90"),
     "sdk": ("sdk_client.py", "binance-sdk-derivatives-trading-usds-futures==18.0.1"),
     "python_binance": ("python_binance_client.py", "python-binance==1.0.37"),
+    # AGPL-3.0-or-later since 3.0: in an environment of its own, of this session alone, and never imported by aegis
+    "cryptofeed": ("cryptofeed_client.py", "cryptofeed==3.0.1"),
 }
+#: The one Python that a client runs on, where it does not run on ours.
+CLIENT_PYTHONS = {"cryptofeed": "3.13"}
 #: Other libraries that our patterns and indicators are compared with; they bring pandas.
 ORACLES = ("pandas==3.1.1", "smartmoneyconcepts==0.0.27", "talipp==2.7.0")
 #: Property examples while numba is off: interpreted kernels are a hundred times slower.
@@ -179,8 +183,21 @@ def _peer(session: nox.Session, name: str) -> tuple[str, str]:
 def conformance(session: nox.Session, client: str) -> None:
     """Clients that we did not write, each in an environment of its own, against the simulated exchange."""
     file, pin = CLIENTS[client]
-    _install(session, pin, PYTEST)
-    session.run("python", "-m", "pytest", "-c", "tests/conformance/pytest.ini", f"tests/conformance/{file}")
+    tests = ("-m", "pytest", "-c", "tests/conformance/pytest.ini", f"tests/conformance/{file}")
+    wanted = CLIENT_PYTHONS.get(client)
+    if wanted is None:
+        _install(session, pin, PYTEST)
+        session.run("python", *tests)
+        return
+    _install(session, VIRTUALENV)
+    place = os.path.join(session.create_tmp(), client)
+    try:
+        session.run("virtualenv", "--quiet", "--python", wanted, place, silent=True)
+    except nox.command.CommandFailed:
+        session.skip(f"{client} needs Python {wanted}, and there is none here")
+    python = os.path.join(place, "bin", "python")
+    session.run(python, "-m", "pip", "install", "--quiet", "-e", ".", pin, PYTEST, external=True)
+    session.run(python, *tests, external=True)
 
 
 @nox.session

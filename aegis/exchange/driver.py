@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import trio
 
-__all__ = ["Driver"]
+__all__ = ["SLICE_NS", "Driver"]
 
 #: Simulated time that one step may cover; after a pause (a stopped process, a resumed run) the rest comes in further
 #: steps with a checkpoint between them, so that sockets stay alive and no step publishes more than they can take.
-_SLICE_NS = 100_000_000
+SLICE_NS = 100_000_000
 #: Closer than this to the wall clock is the present.
-_PRESENT_NS = 200_000_000
 
 
 class Driver:
@@ -27,6 +26,7 @@ class Driver:
         published: called after every step with its time; hands on what the market published.
         start_ns: the time the exchange stands at.
         tick_s: longest pause between two steps.
+        slice_ns: how much time one step may cover now.
     """
 
     def __init__(
@@ -38,12 +38,14 @@ class Driver:
         published: Callable[[int], None],
         start_ns: int,
         tick_s: float,
+        slice_ns: Callable[[], int] = lambda: SLICE_NS,
     ) -> None:
         self._clock = clock
         self._advance = advance
         self._next_ns = next_ns
         self._published = published
         self._tick_s = tick_s
+        self._slice_ns = slice_ns
         self._requests: deque[Callable[[int], None]] = deque()
         self._bell_in, self._bell = trio.open_memory_channel[None](1)
         self.now_ns = start_ns
@@ -73,7 +75,7 @@ class Driver:
             self._step()
 
     def _behind(self) -> bool:
-        return self._clock() - self.now_ns > _SLICE_NS
+        return self._clock() - self.now_ns > SLICE_NS
 
     def _pause_s(self) -> float:
         due_ns = self._next_ns()
@@ -83,7 +85,7 @@ class Driver:
 
     def _step(self) -> None:
         # Venue time never runs backwards, whatever the wall clock does.
-        self.now_ns = max(self.now_ns, min(self._clock(), self.now_ns + _SLICE_NS))
+        self.now_ns = max(self.now_ns, min(self._clock(), self.now_ns + self._slice_ns()))
         self.consistent = False
         requests, self._requests = self._requests, deque()
         for request in requests:

@@ -163,6 +163,11 @@ class MarketHub:
             return None
         return stream if not stream.symbol or stream.symbol in self._symbols else None
 
+    @property
+    def timed(self) -> bool:
+        """Whether anybody listens to a stream that the clock sends."""
+        return bool(self._timed)
+
     def publish(self, records: npt.NDArray[np.void], now_ns: int, news: Sequence[News] = ()) -> None:
         """Send what happened up to `now_ns`; records are those of `Books.published`, in time order."""
         self._tell(records, now_ns, news)

@@ -52,6 +52,8 @@ class Matching:
             Refusal: nothing was accepted.
         """
         state, symbol = self._state, order.listing.index
+        if order.listing.status != "TRADING" and not liquidation:  # where a conditional order's child meets a halt
+            raise Refusal(-4141)
         if not order.algo_id and not liquidation:
             if state.orders.open_client(order.account, order.client_id) is not None:
                 raise Refusal(-4116)

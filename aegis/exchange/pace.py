@@ -10,7 +10,7 @@ __all__ = ["Pace", "RealPace", "ScaledPace", "UnboundPace", "pace_of"]
 
 _LOOK_S = 0.005
 #: What is still ahead of an exchange that never waits: enough for its driver to take the next step at once.
-_AHEAD_NS = 1_000_000_000
+_AHEAD_NS = 1_500_000_000
 
 
 class Pace:
@@ -49,21 +49,34 @@ class RealPace(Pace):
 
 
 class ScaledPace(Pace):
-    """`speed` times as fast as `clock`, from the moment at which this was made."""
+    """`speed` times as fast as `clock`, from the moment at which this was made.
+
+    An exchange that cannot follow is waited for, and never made to catch up: then time is slower than asked.
+    """
 
     def __init__(self, clock: Callable[[], int], speed: float) -> None:
         self._clock = clock
         self._speed = speed
-        self._start_ns = clock()
+        self._born_ns = self._at_ns = clock()
+        self._lost_ns = 0
 
     def now_ns(self) -> int:
-        return self._start_ns + int((self._clock() - self._start_ns) * self._speed)
+        return min(self._wanted_ns(), self._at_ns + _AHEAD_NS)
+
+    def _wanted_ns(self) -> int:
+        return self._born_ns + int((self._clock() - self._born_ns) * self._speed) - self._lost_ns
 
     def time(self) -> float:
-        return trio.current_time() * self._speed
+        return self.now_ns() / 1e9
 
     async def sleep_until(self, time_s: float) -> None:
-        await trio.sleep_until(time_s / self._speed)
+        await trio.lowlevel.checkpoint()
+        while (left_s := time_s - self.time()) > 0.0:  # noqa: ASYNC110 - it may have been slower than asked
+            await trio.sleep(left_s / self._speed)
+
+    def stepped(self, now_ns: int) -> None:
+        self._at_ns = now_ns
+        self._lost_ns += max(0, self._wanted_ns() - now_ns - _AHEAD_NS)
 
 
 class UnboundPace(Pace):

@@ -13,6 +13,9 @@ from aegis.exchange.websocket import Opcode, encode_frame
 __all__ = ["PrivateHub"]
 
 
+_STRANGE_NS = 600_000_000_000
+
+
 class _Head(msgspec.Struct):
     e: str = ""
     listenKey: str = ""
@@ -31,6 +34,7 @@ class PrivateHub:
     def __init__(self, account_of: Callable[[str], str | None]) -> None:
         self._account_of = account_of
         self._sessions: dict[str, dict[Session, None]] = {}
+        self._slot = 0
         self._head = msgspec.json.Decoder(_Head)
 
     def add(self, session: Session, name: str) -> None:
@@ -43,6 +47,15 @@ class PrivateHub:
             listeners.pop(session, None)
             if not listeners:
                 del self._sessions[name]
+
+    def step(self, now_ns: int) -> None:
+        """Every ten minutes an event of a type that no page knows: clients must pass it over."""
+        slot, before = now_ns // _STRANGE_NS, self._slot
+        self._slot = slot
+        if before and slot != before:
+            event = b'{"e":"TOMORROWS_UPDATE","E":%d,"tomorrowsField":{"known":false}}' % (now_ns // 1_000_000)
+            for account in {self._account_of(key) for key in self._sessions} - {None}:
+                self.publish(str(account), event)
 
     def publish(self, account_id: str, payload: bytes) -> None:
         """Hand one event of an account to its sessions, wrapped where they asked for it."""

@@ -23,7 +23,7 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.books import Books
 from aegis.exchange.connection import Connection
 from aegis.exchange.control_server import ControlGateway
-from aegis.exchange.driver import Driver
+from aegis.exchange.driver import SLICE_NS, Driver
 from aegis.exchange.fault_draws import FaultPlan
 from aegis.exchange.faulty_core import FaultyCore
 from aegis.exchange.faulty_feeds import FaultyPush, break_connection
@@ -58,6 +58,8 @@ EDGE_FILE = "edge.jsonl"
 #: Member of the state file that holds everything that is no array, as JSON.
 _JSON = "exchange.json"
 _NS_PER_MS = 1_000_000
+#: What a step covers when time runs as fast as it can and nobody listens to a stream that the clock sends.
+_LONG_SLICE_NS = 1_000_000_000
 
 
 class _Saved(msgspec.Struct, kw_only=True):
@@ -300,7 +302,7 @@ class _Serving:
         troubled = settings.faults != Faults() or settings.control_port is not None
         market = MarketHub(exchange.books, exchange.listings, exchange.history, faults if troubled else None)
         private = PrivateHub(simulator.account_of)
-        core, steps = FaultyCore(simulator, faults), [pace.stepped]
+        core, steps = FaultyCore(simulator, faults), [pace.stepped, private.step]
         simulator.user_events = private.publish
         if troubled:
             push = FaultyPush(private.publish, faults)
@@ -321,6 +323,7 @@ class _Serving:
             published=published,
             start_ns=exchange.books.now_ns,
             tick_s=settings.tick_ms / 1e3,
+            slice_ns=lambda: SLICE_NS if settings.speed or market.timed else _LONG_SLICE_NS,
         )
         faults.born_ns = exchange.born_ns
         return cls(exchange, core if troubled else simulator, driver, market, private, faults if troubled else None)

@@ -191,6 +191,12 @@ class Simulator:
         """The earliest thing that is scheduled; the market may touch an order before it."""
         return self._core.state.timetable.next_ns
 
+    def news(self) -> list[News]:
+        """What the public has to hear, since the last call."""
+        news = list(self._core.state.news)
+        self._core.state.news.clear()
+        return news
+
     # -- money -------------------------------------------------------------------------------------------------------
 
     def wallets(self) -> dict[str, Decimal]:
@@ -202,12 +208,6 @@ class Simulator:
         and the funding that were paid, and what the insurance fund holds. With the wallets it sums up to what there was
         at the start."""
         return {reason: decimal_of(amount) for reason, amount in self._core.state.house.items()}
-
-    def news(self) -> list[News]:
-        """What the public has to hear, since the last call."""
-        news = list(self._core.state.news)
-        self._core.state.news.clear()
-        return news
 
     # -- private stream ----------------------------------------------------------------------------------------------
 

@@ -250,7 +250,7 @@ class Control:
     def _decode(message: bytes) -> dict[str, Any]:
         try:
             request = msgspec.json.decode(message)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Invalid(3, f"Invalid JSON: {error}") from None
         if not isinstance(request, dict):
             raise _Invalid(2, "Invalid request: expected an object")

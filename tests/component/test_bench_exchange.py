@@ -17,7 +17,7 @@ from aegis.core.values import Side
 from aegis.exchange.money import decimal_of
 from aegis.exchange.server import serve_exchange
 from aegis.exchange.settings import ExchangeSettings
-from aegis.research.bench import exchange, exchange_orders
+from aegis.research.bench import exchange, exchange_day, exchange_orders
 from aegis.research.bench.process import Unmeasured, cpu_s
 from aegis.research.bench.table import Bench, Effort, Verdict
 
@@ -37,6 +37,8 @@ async def near_exchange(command: Sequence[str], **_: float) -> AsyncIterator[Sim
 def _near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "spawn_exchange", near_exchange)
     monkeypatch.setattr(exchange_orders, "spawn_exchange", near_exchange)
+    monkeypatch.setattr(exchange_day, "spawn_exchange", near_exchange)
+    monkeypatch.setattr(exchange_day, "_SYMBOLS", 6)
     monkeypatch.setattr(exchange, "_SYMBOLS", 12)
     monkeypatch.setattr(exchange, "_TRADED", 6)
     monkeypatch.setattr(exchange_orders, "_TRADED", 6)
@@ -46,7 +48,7 @@ def _near(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_row_of_the_exchange_is_measured() -> None:
     rows = {row.name: row for row in exchange.measure(TINY)}
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert all(row.figure for row in rows.values())
     assert rows["exchange, market data to 4 subscribers"].detail["frames a CPU second of the exchange"]
     assert rows["exchange, order core in memory"].verdict is not Verdict.INVALID

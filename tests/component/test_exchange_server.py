@@ -38,11 +38,11 @@ def sped_up(factor: int) -> Callable[[], int]:
 
 @asynccontextmanager
 async def exchange(
-    settings: ExchangeSettings = SETTINGS, clock: Callable[[], int] | None = None
+    settings: ExchangeSettings = SETTINGS, clock: Callable[[], int] | None = None, *, seconds: float = 60.0
 ) -> AsyncIterator[ExchangeAddresses]:
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(lambda **status: serve_exchange(settings, clock=clock, **status))
-        with trio.fail_after(60):
+        with trio.fail_after(seconds):
             yield addresses
         nursery.cancel_scope.cancel()
 

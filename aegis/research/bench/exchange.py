@@ -26,6 +26,7 @@ from aegis.exchange.settings import ExchangeSettings, SocketLimits
 from aegis.exchange.spawn import exchange_command, spawn_exchange
 from aegis.exchange.synthetic import SyntheticSource
 from aegis.research.bench.encoder import SETTLE_S, read_for, subscribed
+from aegis.research.bench.exchange_day import simulated_day
 from aegis.research.bench.exchange_orders import rest_round_trips, socket_round_trips
 from aegis.research.bench.process import Unmeasured, cpu_s
 from aegis.research.bench.table import Bench, Row, invalid, median_row
@@ -53,7 +54,7 @@ _UNLIMITED = 10**9
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Four rows; the order core runs here, all else against `aegis exchange` without latency in its own process."""
+    """Five rows; the order core runs here, all else against `aegis exchange` without latency in its own process."""
     yield _market_row(bench)
     garbage.settle()  # as the exchange's own process does
     operations = bench.effort.amount(_OPERATIONS, 3 * _TRADED)
@@ -65,6 +66,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     settings = _settings(rate=6_000.0)
     yield trio.run(rest_round_trips, bench, settings)
     yield trio.run(socket_round_trips, bench, settings)
+    yield trio.run(simulated_day, bench, settings)
 
 
 def _settings(rate: float) -> ExchangeSettings:

@@ -24,7 +24,7 @@ from aegis.venue.signing import HmacSigner, signed_query
 from aegis.venue.trade_socket import TradeSocket
 from aegis.venue.websocket import dialer
 
-__all__ = ["rest_round_trips", "socket_round_trips"]
+__all__ = ["Orders", "rest_round_trips", "signer", "socket_round_trips"]
 
 _CONNECTIONS, _ORDERS_S = 8, 500
 _SECONDS = 8.0
@@ -37,14 +37,14 @@ _READ = 1 << 16
 
 
 @attrs.define(eq=False)
-class _Orders:
+class Orders:
     """An endless list of market orders: every symbol bought, then every symbol sold, each of the least size."""
 
     listings: tuple[Listing, ...]
     made: int = 0
 
     @classmethod
-    def of(cls, settings: ExchangeSettings) -> _Orders:
+    def of(cls, settings: ExchangeSettings) -> Orders:
         now_ms = SystemClock().wall_ns() // 1_000_000
         return cls(tuple(synthetic_listings(settings.symbols, settings.seed, now_ms)[:_TRADED]))
 
@@ -59,7 +59,8 @@ class _Orders:
         )  # fmt: skip
 
 
-def _signer(addresses: ExchangeAddresses) -> HmacSigner:
+def signer(addresses: ExchangeAddresses) -> HmacSigner:
+    """Signs with the exchange's key."""
     return HmacSigner(Secret(addresses.api_key), Secret(addresses.api_secret))
 
 
@@ -68,7 +69,7 @@ async def rest_round_trips(bench: Bench, settings: ExchangeSettings) -> Row:
     """p99 of an order's round trip, each sent when its time comes by whichever connection is free."""
     count = bench.effort.amount(round(_SECONDS * _ORDERS_S), 2 * _CONNECTIONS)
     tails, medians, slowest = [], [], float("inf")
-    orders = _Orders.of(settings)
+    orders = Orders.of(settings)
     async with spawn_exchange(exchange_command(["--settings", settings.to_json()])) as running:
         for number in range(1, bench.effort.repeats + 1):
             begin_s = trio.current_time()
@@ -84,7 +85,7 @@ async def rest_round_trips(bench: Bench, settings: ExchangeSettings) -> Row:
     )  # fmt: skip
 
 
-async def _rest_run(addresses: ExchangeAddresses, orders: _Orders, count: int) -> list[float]:
+async def _rest_run(addresses: ExchangeAddresses, orders: Orders, count: int) -> list[float]:
     """Milliseconds of each of `count` orders. Raises Unmeasured where one is refused."""
     spent_ms: list[float] = []
     begin_s, due = trio.current_time(), iter(range(count))
@@ -122,7 +123,7 @@ class _Link:
         assert parts.hostname is not None
         assert parts.port is not None
         stream = await trio.open_tcp_stream(parts.hostname, parts.port)
-        return cls(stream=stream, signer=_signer(addresses), host=parts.netloc.encode())
+        return cls(stream=stream, signer=signer(addresses), host=parts.netloc.encode())
 
     async def order(self, request: OrderRequest) -> float:
         """Seconds from the send to the whole answer. Raises Unmeasured for any answer but 200."""
@@ -163,11 +164,11 @@ async def socket_round_trips(bench: Bench, settings: ExchangeSettings) -> Row:
     """p50 of an order's round trip through the engine's own trade socket, one order after the other."""
     count = bench.effort.amount(_SOCKET_ORDERS, 20)
     medians, tails = [], []
-    orders = _Orders.of(settings)
+    orders = Orders.of(settings)
     async with spawn_exchange(exchange_command(["--settings", settings.to_json()])) as running:
         answers_in, answers = trio.open_memory_channel[Outcome](1)
         socket = TradeSocket(
-            running.addresses.trade, _signer(running.addresses), SystemClock().venue_ns, answers_in.send_nowait,
+            running.addresses.trade, signer(running.addresses), SystemClock().venue_ns, answers_in.send_nowait,
             limits=Limits(weight_1m=_UNLIMITED, orders_1m=_UNLIMITED, orders_10s=_UNLIMITED), dial=dialer(),
         )  # fmt: skip
         async with trio.open_nursery() as nursery:
