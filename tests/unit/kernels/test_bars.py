@@ -379,7 +379,9 @@ def test_a_replaced_bar_leaves_the_state_it_would_have_had() -> None:
     live(clean, bars[100:117])
     live(state, spoiled[100:117])
     assert not same(state.zones, clean.zones) or not same(state.values, clean.values)
+    assert counter(state, "corrected_bars") == 0
     assert replace_bar(state, 0, bars[108]).code is SeedCode.OK
+    assert counter(state, "corrected_bars") == 1
     for ours, theirs in (
         (state.bars, clean.bars),
         (state.values, clean.values),
