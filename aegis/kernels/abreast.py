@@ -8,6 +8,7 @@ are the columns from `at` on, as many as `out` has.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @kernel(bare=True)
-def copy(out: FloatArray, values: FloatArray) -> None:
+def copy(out: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
     for i in range(len(out)):
         out[i] = values[i]
 

@@ -16,6 +16,9 @@ from aegis.kernels.state import Records
 
 __all__ = ["READINGS", "Study", "StudyParams"]
 
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
 #: An anchor that no bar reaches.
 _NEVER: Final = int(np.iinfo(np.int64).max)
 
@@ -116,8 +119,9 @@ class Study:
     def peek(self, bars: Records) -> Records:
         """Readings as if these forming bars closed now. Nothing is stored."""
         self._check(bars)
-        rows = _as_rows(self._seen)
-        readings.peek(*self._series(), bars, self._parameters, *rows, self._work, *self._spare)
+        numbers, counts = _as_rows(self._seen)
+        held, times, column = self._spare
+        readings.peek(*self._series(), bars, self._parameters, numbers, counts, self._work, held, times, column)
         return self._seen
 
     def run(self, bars: Records) -> Records:
@@ -154,7 +158,7 @@ class Study:
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
         return self._bars, self._held, self._times, self._windows, self._values
 
-    def _series(self) -> tuple[Any, ...]:
+    def _series(self) -> tuple[FloatArray, IntArray, FloatArray, int]:
         """What every kernel takes first: the state, and the number of the bar that comes."""
         return self._held, self._times, self._windows, int(self._bars[0])
 
@@ -167,6 +171,6 @@ class Study:
             raise ValueError(f"the bar of series {series} (open time {bars['open_time'][series]}) {fault_text(code)}")
 
 
-def _as_rows(values: Records) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _as_rows(values: Records) -> tuple[FloatArray, IntArray]:
     """READINGS seen as numbers, and as counts: every field has eight bytes."""
     return values.view(np.float64).reshape(len(values), -1), values.view(np.int64).reshape(len(values), -1)
