@@ -75,6 +75,8 @@ PEERS = {
     # the last version under a permissive licence: later ones are AGPL
     "cryptofeed": (("3.13", "3.12"), ("cryptofeed==2.5.0",)),
     "nautilus": (("3.13", "3.12"), ("nautilus_trader==1.231.0",)),
+    "smartmoneyconcepts": ((), ("smartmoneyconcepts==0.0.27", "pandas==3.1.1")),
+    "talib": ((), ("TA-Lib==0.8.2",)),
 }
 
 
@@ -151,7 +153,7 @@ def market(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Other people's clients, decoders and backtest beside ours, each pinned and in an environment of its own."""
+    """Other people's clients, decoders, backtest and signals beside ours, each pinned, in an environment of its own."""
     _install(session, VIRTUALENV)
     arguments = []
     for name in PEERS:

@@ -183,6 +183,7 @@ def commit_series(
     context = (symbol, timeframe, p["timeframe_ms"], index, writes)
     return smc_series.commit(
         structure,
+        state.edges[symbol, timeframe],
         state.legs[symbol, timeframe],
         state.zones[symbol, timeframe],
         state.blocks[symbol, timeframe],

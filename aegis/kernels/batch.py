@@ -28,6 +28,24 @@ _BLOCK = 512
 
 
 @kernel()
+def are_prices(values: FloatArray) -> bool:
+    """Every value is finite and positive."""
+    good = 0
+    for t in range(len(values)):
+        good += (values[t] > 0.0) & (values[t] < np.inf)
+    return good == len(values)
+
+
+@kernel()
+def are_bars(high: FloatArray, low: FloatArray, close: FloatArray) -> bool:
+    """As `are_prices` of arrays of one length, with every close between low and high."""
+    good = 0
+    for t in range(len(close)):
+        good += (low[t] > 0.0) & (low[t] <= close[t]) & (close[t] <= high[t]) & (high[t] < np.inf)
+    return good == len(close)
+
+
+@kernel()
 def true_ranges(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     out = np.full(len(close), np.nan)
     for t in range(1, len(close)):
@@ -99,6 +117,26 @@ def macd(values: FloatArray, fast: int, slow: int, signal: int) -> tuple[FloatAr
 
 
 @kernel(bare=True)
+def _add_four(total: FloatArray, values: FloatArray, start: int, base: FloatArray) -> None:
+    """Four steps of a sum at once, in order: the totals are fetched and put back a quarter as often."""
+    count = len(total)
+    a, b = values[start : start + count], values[start + 1 : start + 1 + count]
+    c, d = values[start + 2 : start + 2 + count], values[start + 3 : start + 3 + count]
+    for i in range(count):
+        total[i] = (((total[i] + (a[i] - base[i])) + (b[i] - base[i])) + (c[i] - base[i])) + (d[i] - base[i])
+
+
+@kernel(bare=True)
+def _add_four_squares(total: FloatArray, values: FloatArray, start: int, base: FloatArray) -> None:
+    count = len(total)
+    a, b = values[start : start + count], values[start + 1 : start + 1 + count]
+    c, d = values[start + 2 : start + 2 + count], values[start + 3 : start + 3 + count]
+    for i in range(count):
+        one, two, three, four = a[i] - base[i], b[i] - base[i], c[i] - base[i], d[i] - base[i]
+        total[i] = (((total[i] + one * one) + two * two) + three * three) + four * four
+
+
+@kernel(bare=True)
 def _moments(close: FloatArray, n: int, first: int, mid: FloatArray, sigma: FloatArray) -> None:
     """`steps.mean` and `steps.deviation` of the windows that end with the bars from `first` on, len(mid) of them.
 
@@ -109,14 +147,22 @@ def _moments(close: FloatArray, n: int, first: int, mid: FloatArray, sigma: Floa
     for i in range(count):
         mid[i] = 0.0
         sigma[i] = 0.0
-    for back in range(n - 1, 0, -1):
-        values = close[first - back : first - back + count]
+    back = n - 1
+    while back > 3:
+        _add_four(mid, close, first - back, ends)
+        back -= 4
+    for k in range(back, 0, -1):
+        values = close[first - k : first - k + count]
         for i in range(count):
             mid[i] += values[i] - ends[i]
     for i in range(count):
         mid[i] = ends[i] + mid[i] / n
-    for back in range(n - 1, -1, -1):
-        values = close[first - back : first - back + count]
+    back = n - 1
+    while back > 2:
+        _add_four_squares(sigma, close, first - back, mid)
+        back -= 4
+    for k in range(back, -1, -1):
+        values = close[first - k : first - k + count]
         for i in range(count):
             sigma[i] += (values[i] - mid[i]) * (values[i] - mid[i])
     for i in range(count):
@@ -132,10 +178,13 @@ def bollinger(
     for first in range(n - 1, len(close), _BLOCK):
         last = min(first + _BLOCK, len(close))
         _moments(close, n, first, mid[first:last], sigma[first:last])
+        # loops of few arrays each: of many the compiler does not see that they are apart
         for t in range(first, last):
             upper[t] = mid[t] + k * sigma[t]
             lower[t] = mid[t] - k * sigma[t]
+        for t in range(first, last):
             place[t] = steps.percent_b(close[t], lower[t], upper[t])
+        for t in range(first, last):
             width[t] = (upper[t] - lower[t]) / mid[t]
 
 

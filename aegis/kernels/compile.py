@@ -54,6 +54,19 @@ def configure_cache() -> None:
     numba.config.CACHE_DIR = str(directory)
 
 
+def _forget_constants(dispatcher: Any) -> None:
+    """Let calls with constants share one machine code: numba would compile the callee anew for every value."""
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return resolve(
+            tuple(numba.types.unliteral(kind) for kind in args),
+            {name: numba.types.unliteral(kind) for name, kind in kws.items()},
+        )
+
+    dispatcher.get_call_template = get_call_template
+
+
 def kernel(
     example: Callable[[], tuple[Any, ...]] | None = None, *, bare: bool = False, inline: bool = False
 ) -> Callable[[F], F]:
@@ -69,6 +82,7 @@ def kernel(
     def declare(function: F) -> F:
         options = {"_nrt": False} if bare else {}
         dispatcher = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=inline, **options)(function)
+        _forget_constants(dispatcher)
         if example is not None:
             REGISTRY.append((dispatcher, example))
         return cast(F, dispatcher)

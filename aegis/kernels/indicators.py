@@ -100,8 +100,10 @@ def _values(name: str, values: npt.ArrayLike) -> FloatArray:
 
 
 def _prices(name: str, values: npt.ArrayLike) -> FloatArray:
-    found = _values(name, values)
-    _refuse(name, found, found <= 0.0, "is not a price")
+    found = np.ascontiguousarray(values, dtype=np.float64)
+    if found.ndim != 1 or not batch.are_prices(found):
+        found = _values(name, found)
+        _refuse(name, found, found <= 0.0, "is not a price")
     return found
 
 
@@ -124,9 +126,11 @@ def _same_length(**arrays: npt.NDArray[Any]) -> None:
 
 
 def _bars(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-    h, low_, c = _prices("high", high), _prices("low", low), _prices("close", close)
-    _same_length(high=h, low=low_, close=c)
-    _refuse("close", c, (c > h) | (c < low_), "is not between low and high")
+    h, low_, c = (np.ascontiguousarray(values, dtype=np.float64) for values in (high, low, close))
+    if not (h.shape == low_.shape == c.shape == (c.size,) and batch.are_bars(h, low_, c)):
+        h, low_, c = _prices("high", high), _prices("low", low), _prices("close", close)
+        _same_length(high=h, low=low_, close=c)
+        _refuse("close", c, (c > h) | (c < low_), "is not between low and high")
     return h, low_, c
 
 
@@ -157,8 +161,9 @@ def atr(high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike, n: int = 
     TA-Lib ATR: the first bar has no true range, as it has no close before it.
     """
     h, low_, c = _bars(high, low, close)
-    out = np.full(len(c), np.nan)
-    batch.atr(h, low_, c, _period("n", n), out)
+    out = np.empty(len(c))
+    out[: _period("n", n)] = np.nan
+    batch.atr(h, low_, c, n, out)
     return out
 
 
@@ -217,8 +222,9 @@ def rsi(close: npt.ArrayLike, n: int = 14) -> tuple[FloatArray, BoolArray]:
     Where nothing has ever moved it is 50 and not valid.
     """
     c = _prices("close", close)
-    out, valid = np.full(len(c), np.nan), np.zeros(len(c), np.bool_)
-    batch.rsi(c, _period("n", n), out, valid)
+    out, valid = np.empty(len(c)), np.zeros(len(c), np.bool_)
+    out[: _period("n", n)] = np.nan
+    batch.rsi(c, n, out, valid)
     return out, valid
 
 

@@ -19,6 +19,7 @@ from aegis.kernels.compile import kernel
 from aegis.kernels.layout import BAR, EVENT
 from aegis.kernels.sane import sane
 from aegis.kernels.state import (
+    CORRECTED_BARS,
     CURSOR,
     DUPLICATE_BARS,
     NEXT_OPEN,
@@ -270,4 +271,6 @@ def replace_bar(state: State, symbol: int, bar: np.void) -> SeedResult:
         bars = _kept(state, symbol, k, 0)
         untouched = bars["open_time"] + int(state.parameters[k]["timeframe_ms"]) <= open_time
         higher.append(bars[untouched])
-    return seed(state, symbol, base, higher)
+    result = seed(state, symbol, base, higher)
+    state.counters[CORRECTED_BARS] += result.code is SeedCode.OK
+    return result

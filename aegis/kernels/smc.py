@@ -170,7 +170,7 @@ def detect(bars: Records, timeframe_ms: int, params: AnalysisParams | None = Non
     Raises:
         ValueError: a bar that must not be taken, with its index and the reason.
     """
-    return Stream(timeframe_ms=timeframe_ms, params=params).run(bars)[0]
+    return Stream(timeframe_ms=timeframe_ms, params=params).events(bars)
 
 
 def retracements(bars: Records, timeframe_ms: int, params: AnalysisParams | None = None) -> Records:

@@ -20,17 +20,10 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.state import Records
 
-__all__ = ["age_blocks", "drop", "open_block"]
-
-
-@kernel(bare=True)
-def drop(rows: Records, count: int, k: int) -> None:
-    """Remove row k of `count`; the others keep their order. The last row of the array is blank and stays so."""
-    for j in range(k, count - 1):
-        rows[j] = rows[j + 1]
-    rows[count - 1] = rows[len(rows) - 1]
+__all__ = ["age_blocks", "open_block"]
 
 
 @kernel(bare=True)
@@ -63,40 +56,65 @@ def _live(block: np.void, bar: np.void, events: Records, n: int, context: Contex
     return n
 
 
+@kernel(bare=True, inline=True)
+def _waits(block: np.void) -> tuple[int, float, bool]:
+    """What happens to a block next, by its phase: price comes (d > 0: down) to a level, or closes there."""
+    d, phase = block["direction"], block["phase"]
+    near = block["top"] if d > 0 else block["bottom"]
+    far = block["bottom"] if d > 0 else block["top"]
+    level = far if BLOCK_IS_TOUCHED <= phase <= BLOCK_IS_MITIGATED else near
+    return -d if phase == BLOCK_IS_BREAKER else d, level, phase >= BLOCK_IS_MITIGATED
+
+
+@kernel(bare=True)
+def _watch_all(edges: np.void, blocks: Records, count: int, max_age: int) -> None:
+    unwatch(edges)
+    for k in range(count):
+        d, level, at_close = _waits(blocks[k])
+        watch(edges, d, level, at_close, blocks[k]["known"] + max_age)
+
+
 @kernel(bare=True)
 def age_blocks(
-    structure: np.void, blocks: Records, bar: np.void, max_age: int, events: Records, n: int, context: Context
-) -> int:
-    """Life cycle of every block known before this bar."""
+    structure: np.void, edges: np.void, blocks: Records, bar: np.void, max_age: int, events: Records, n: int,
+    context: Context,
+) -> int:  # fmt: skip
+    """Life cycle of every block known before this bar, which concerns one at least."""
+    index = context[3]
     k = 0
     while k < structure["blocks"]:
         block = blocks[k]
+        d, level, at_close = _waits(block)
+        if not reached(bar, d, level, at_close) and index - block["known"] < max_age:
+            k += 1
+            continue
         n = _live(block, bar, events, n, context)
         d = block["direction"]
         near = block["top"] if d > 0 else block["bottom"]
         lost = block["phase"] == BLOCK_IS_BREAKER and d * (bar["close"] - near) > 0.0
-        if lost or context[3] - block["known"] >= max_age:
+        if lost or index - block["known"] >= max_age:
             n = _tell(events, n, context, BLOCK_DEAD, block)
-            drop(blocks, structure["blocks"], k)
-            structure["blocks"] -= 1
+            structure["blocks"] = drop(blocks, structure["blocks"], k)
         else:
             k += 1
+    _watch_all(edges, blocks, structure["blocks"], max_age)
     return n
 
 
 @kernel(bare=True)
 def open_block(
-    structure: np.void, leg: np.void, blocks: Records, d: int, events: Records, n: int, context: Context
-) -> int:
+    structure: np.void, edges: np.void, leg: np.void, blocks: Records, d: int, max_age: int, events: Records, n: int,
+    context: Context,
+) -> int:  # fmt: skip
     """The swing of this leg has just been broken: the deepest bar of the pullback before is an order block."""
-    room = len(blocks) - 1
+    room, count = len(blocks) - 1, structure["blocks"]
     if room == 0:
         return n
-    if structure["blocks"] == room:
+    if count == room:
         n = _tell(events, n, context, BLOCK_DEAD, blocks[0])
-        drop(blocks, room, 0)
-        structure["blocks"] -= 1
-    block = blocks[structure["blocks"]]
+        count = drop(blocks, count, 0)
+        _watch_all(edges, blocks, count, max_age)
+    block = blocks[count]
     block["id"] = identify(leg["index"], BLOCK_ID, d)
     block["direction"] = d
     block["origin"] = leg["pullback_index"]
@@ -105,5 +123,6 @@ def open_block(
     block["phase"] = BLOCK_IS_FRESH
     block["top"] = leg["pullback_far"] if d > 0 else leg["pullback"]
     block["bottom"] = leg["pullback"] if d > 0 else leg["pullback_far"]
-    structure["blocks"] += 1
+    structure["blocks"] = count + 1
+    watch(edges, d, block["top"] if d > 0 else block["bottom"], False, context[3] + max_age)
     return _tell(events, n, context, BLOCK, block)

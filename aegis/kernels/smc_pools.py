@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from aegis.kernels.compile import kernel
-from aegis.kernels.smc_blocks import drop
 from aegis.kernels.smc_events import (
     POOL,
     POOL_BROKEN,
@@ -17,6 +16,7 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.smc_zones import mean_range
 from aegis.kernels.state import Records
 
@@ -50,28 +50,42 @@ def _end(pool: np.void, bar: np.void, p: np.void, index: int) -> int:
 
 
 @kernel(bare=True)
+def _watch_all(edges: np.void, pools: Records, count: int, max_age: int) -> None:
+    """A pool waits for a wick beyond it; once it is pierced, every bar counts."""
+    unwatch(edges)
+    for k in range(count):
+        pool = pools[k]
+        d = pool["direction"]
+        until = pool["opened"] + max_age if pool["pierced"] < 0 else pool["pierced"]
+        watch(edges, -d, pool["top"] if d > 0 else pool["bottom"], False, until)
+
+
+@kernel(bare=True)
 def age_pools(
-    structure: np.void, pools: Records, bar: np.void, p: np.void, events: Records, n: int, context: Context
-) -> int:
-    """Sweeps, breaks and the old age of every pool known before this bar."""
-    if structure["swept_low"] != 0 and context[3] - structure["swept_low"] >= p["max_age_bars"]:
-        structure["swept_low"] = 0
-    if structure["swept_high"] != 0 and context[3] - structure["swept_high"] >= p["max_age_bars"]:
-        structure["swept_high"] = 0
+    structure: np.void, edges: np.void, pools: Records, bar: np.void, p: np.void, events: Records, n: int,
+    context: Context,
+) -> int:  # fmt: skip
+    """Sweeps, breaks and the old age of every pool known before this bar, which concerns one at least."""
+    index, max_age = context[3], p["max_age_bars"]
     k = 0
     while k < structure["pools"]:
-        kind = _end(pools[k], bar, p, context[3])
+        d = pools[k]["direction"]
+        quiet = pools[k]["pierced"] < 0 and index - pools[k]["opened"] < max_age
+        if quiet and not reached(bar, -d, pools[k]["top"] if d > 0 else pools[k]["bottom"], False):
+            k += 1
+            continue
+        kind = _end(pools[k], bar, p, index)
         if kind == 0:
             k += 1
             continue
         n = _tell(events, n, context, kind, pools[k])
         if kind == POOL_SWEPT and pools[k]["members"] > 1:
             if pools[k]["direction"] > 0:
-                structure["swept_high"] = context[3]
+                structure["swept_high"] = index
             else:
-                structure["swept_low"] = context[3]
-        drop(pools, structure["pools"], k)
-        structure["pools"] -= 1
+                structure["swept_low"] = index
+        structure["pools"] = drop(pools, structure["pools"], k)
+    _watch_all(edges, pools, structure["pools"], max_age)
     return n
 
 
@@ -91,26 +105,28 @@ def _nearest(pools: Records, count: int, level: float, d: int) -> int:
 
 @kernel(bare=True)
 def join_pool(
-    structure: np.void, leg: np.void, pools: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
-) -> int:
+    structure: np.void, edges: np.void, leg: np.void, pools: Records, ring: Records, p: np.void, events: Records,
+    n: int, ctx: Context,
+) -> int:  # fmt: skip
     """A swing has just been confirmed: it joins a pool, or is the first of one that may form."""
-    index, level, room = ctx[3], leg["level"], len(pools) - 1
+    index, level, room, max_age = ctx[3], leg["level"], len(pools) - 1, p["max_age_bars"]
     if room == 0:
         return n
-    d = structure["last"]
-    k = _nearest(pools, structure["pools"], level, d)
+    d, count = structure["last"], structure["pools"]
+    k = _nearest(pools, count, level, d)
     if k >= 0:
         pool = pools[k]
         pool["members"] += 1
         pool["formed"] = index
         pool["top"] = max(pool["top"], level)
         pool["bottom"] = min(pool["bottom"], level)
+        _watch_all(edges, pools, count, max_age)
         return _tell(events, n, ctx, POOL if pool["members"] == 2 else POOL_JOINED, pool)
-    if structure["pools"] == room:
+    if count == room:
         n = _tell(events, n, ctx, POOL_EXPIRED, pools[0])
-        drop(pools, room, 0)
-        structure["pools"] -= 1
-    pool = pools[structure["pools"]]
+        count = drop(pools, count, 0)
+        _watch_all(edges, pools, count, max_age)
+    pool = pools[count]
     pool["id"] = identify(leg["index"], POOL_ID, d)
     pool["direction"] = d
     pool["origin"] = leg["index"]
@@ -122,5 +138,6 @@ def join_pool(
     pool["bottom"] = level
     pool["anchor"] = level
     pool["tolerance"] = p["pool_atr"] * mean_range(ring, index, p["atr_period"])
-    structure["pools"] += 1
+    structure["pools"] = count + 1
+    watch(edges, -d, level, False, index + max_age)
     return n

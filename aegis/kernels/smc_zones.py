@@ -22,6 +22,7 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.state import Records
 from aegis.kernels.steps import true_range
 
@@ -39,25 +40,6 @@ def mean_range(ring: Records, index: int, n: int) -> float:
         total += true_range(bar["high"], bar["low"], previous)
         previous = bar["close"]
     return total / n
-
-
-@kernel(bare=True)
-def _drop(zones: Records, structure: np.void, k: int) -> None:
-    """Remove zone k; the others keep their order."""
-    last = structure["zones"] - 1
-    for j in range(k, last):
-        zones[j] = zones[j + 1]
-    zone = zones[last]
-    zone["id"] = 0
-    zone["direction"] = 0
-    zone["origin"] = 0
-    zone["known"] = 0
-    zone["formed"] = 0
-    zone["phase"] = 0
-    zone["top"] = 0.0
-    zone["bottom"] = 0.0
-    zone["scale"] = 0.0
-    structure["zones"] = last
 
 
 @kernel(bare=True)
@@ -98,25 +80,52 @@ def _live(zone: np.void, bar: np.void, events: Records, n: int, context: Context
     return n
 
 
+@kernel(bare=True, inline=True)
+def _waits(zone: np.void) -> tuple[int, float, bool]:
+    """What happens to a zone next, by its phase: price comes (d > 0: down) to a level, or closes there."""
+    d, phase = zone["direction"], zone["phase"]
+    near = zone["top"] if d > 0 else zone["bottom"]
+    far = zone["bottom"] if d > 0 else zone["top"]
+    level = (near + far) * 0.5 if phase == PHASE_TOUCHED else near
+    level = far if phase >= PHASE_MID else level
+    return d, level, phase == PHASE_FILLED
+
+
+@kernel(bare=True)
+def _watch_all(edges: np.void, zones: Records, count: int, max_age: int) -> None:
+    unwatch(edges)
+    for k in range(count):
+        d, level, at_close = _waits(zones[k])
+        watch(edges, d, level, at_close, zones[k]["known"] + max_age)
+
+
 @kernel(bare=True)
 def age_zones(
-    structure: np.void, zones: Records, bar: np.void, max_age: int, events: Records, n: int, context: Context
-) -> int:
-    """Life cycle of every zone known before this bar."""
+    structure: np.void, edges: np.void, zones: Records, bar: np.void, max_age: int, events: Records, n: int,
+    context: Context,
+) -> int:  # fmt: skip
+    """Life cycle of every zone known before this bar, which concerns one at least."""
+    index = context[3]
     k = 0
     while k < structure["zones"]:
         zone = zones[k]
-        n = _live(zone, bar, events, n, context)
-        d = zone["direction"]
-        far = zone["bottom"] if d > 0 else zone["top"]
-        if d * (bar["close"] - far) < 0.0:
-            n = _zone_event(events, n, context, FVG_INVERTED, zone)
-            _drop(zones, structure, k)
-        elif context[3] - zone["known"] >= max_age:
-            n = _zone_event(events, n, context, FVG_EXPIRED, zone)
-            _drop(zones, structure, k)
-        else:
+        d, level, at_close = _waits(zone)
+        if not reached(bar, d, level, at_close) and index - zone["known"] < max_age:
             k += 1
+            continue
+        n = _live(zone, bar, events, n, context)
+        far = zone["bottom"] if d > 0 else zone["top"]
+        kind = 0
+        if d * (bar["close"] - far) < 0.0:
+            kind = FVG_INVERTED
+        elif index - zone["known"] >= max_age:
+            kind = FVG_EXPIRED
+        if kind == 0:
+            k += 1
+            continue
+        n = _zone_event(events, n, context, kind, zone)
+        structure["zones"] = drop(zones, structure["zones"], k)
+    _watch_all(edges, zones, structure["zones"], max_age)
     return n
 
 
@@ -133,7 +142,7 @@ def _merge(zone: np.void, top: float, bottom: float, index: int) -> None:
 
 @kernel(bare=True)
 def open_gap(
-    structure: np.void, zones: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
+    structure: np.void, edges: np.void, zones: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
 ) -> int:
     """A gap between the bars around the last but one opens a zone or widens the one that opened a bar ago."""
     index = ctx[3]
@@ -148,16 +157,17 @@ def open_gap(
     scale = mean_range(ring, index, p["atr_period"])
     if top - bottom < p["min_gap_atr"] * scale:
         return n
-    count = structure["zones"]
+    count, max_age = structure["zones"], p["max_age_bars"]
     if count > 0:
         zone = zones[count - 1]
         if zone["formed"] == index - 1 and zone["direction"] == d and zone["phase"] < PHASE_FILLED:
             _merge(zone, top, bottom, index)
+            _watch_all(edges, zones, count, max_age)
             return emit(events, n, ctx, FVG_MERGE, d, zone["id"], index - 1, index, zone["top"], zone["bottom"])
-    if count == len(zones):
+    if count == len(zones) - 1:
         n = _zone_event(events, n, ctx, FVG_EXPIRED, zones[0])
-        _drop(zones, structure, 0)
-        count -= 1
+        count = drop(zones, count, 0)
+        _watch_all(edges, zones, count, max_age)
     zone = zones[count]
     zone["id"] = identify(index - 1, GAP_ID, d)
     zone["direction"] = d
@@ -169,4 +179,5 @@ def open_gap(
     zone["bottom"] = bottom
     zone["scale"] = scale
     structure["zones"] = count + 1
+    watch(edges, d, top if d > 0 else bottom, False, index + max_age)
     return _zone_event(events, n, ctx, FVG, zone)

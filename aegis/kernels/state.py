@@ -75,9 +75,12 @@ STRUCTURE = np.dtype(
 )
 
 #: The last confirmed swing of one side (0 highs, 1 lows) with what its break needs: the deepest bar since
-#: (its index, extreme, and other extreme) and the swing of the other side before.
+#: (its index, extreme, and other extreme) and the swing of the other side before; and the most extreme price of the
+#: last 2 * swing length bars, with the last bar that has it: what the next swing must equal.
 LEG = np.dtype(
     [
+        ("extreme", _F),
+        ("extreme_index", _I),
         ("id", _I),
         ("index", _I),
         ("level", _F),
@@ -90,7 +93,15 @@ LEG = np.dtype(
     ]
 )
 
-#: A live fair value gap; zones of a series are packed in order of creation.
+#: When a bar may change anything in a list of what is alive: its low is at or below `floor`, its high at or above
+#: `ceiling`, its close at or below `under` or at or above `over`, or its index is `until` or later.
+EDGES = np.dtype([("floor", _F), ("ceiling", _F), ("under", _F), ("over", _F), ("until", _I)])
+NO_EDGES: Final = np.array((-np.inf, np.inf, -np.inf, np.inf, np.iinfo(np.int64).max), EDGES)
+
+#: The lists of a series: rows packed in order of creation, of which the last in memory is blank.
+ZONES, BLOCKS, POOLS = range(3)
+
+#: A live fair value gap.
 ZONE = np.dtype(
     [
         ("id", _I),
@@ -105,7 +116,7 @@ ZONE = np.dtype(
     ]
 )
 
-#: A live order block; blocks, and pools, of a series are packed in order of creation, and a blank row ends the array.
+#: A live order block.
 #: `swept`: the last bar, until it was known, at which a pool on its side (lows under a bullish one) was swept, or 0.
 BLOCK = np.dtype(
     [
@@ -189,9 +200,10 @@ COUNTERS: Final = (
     "partial_bars",
     "bars",
     "events",
+    "corrected_bars",
 )
 LATE_ROWS, EARLY_ROWS, FAR_ROWS, REJECTED_ROWS, DUPLICATE_BARS, EMPTY_BARS, INCOMPLETE_BARS, PARTIAL_BARS = range(8)
-BARS, EVENTS = 8, 9
+BARS, EVENTS, CORRECTED_BARS = 8, 9, 10
 
 #: Open base bars a symbol may have at once: the watermark may stall this many bars.
 PENDING_BARS: Final = 64
@@ -211,7 +223,8 @@ class State(NamedTuple):
     values: Records  # VALUES[n, T]
     structure: Records  # STRUCTURE[n, T]
     legs: Records  # LEG[n, T, 2]
-    zones: Records  # ZONE[n, T, max_zones]
+    edges: Records  # EDGES[n, T, 3], by ZONES, BLOCKS, POOLS
+    zones: Records  # ZONE[n, T, max_zones + 1]
     blocks: Records  # BLOCK[n, T, max_blocks + 1]
     pools: Records  # POOL[n, T, max_pools + 1]
 
@@ -296,7 +309,8 @@ def new_state(n_symbols: int, timeframes_ms: Sequence[int], params: AnalysisPara
         values=np.zeros((n_symbols, t), VALUES),
         structure=np.zeros((n_symbols, t), STRUCTURE),
         legs=np.zeros((n_symbols, t, 2), LEG),
-        zones=np.zeros((n_symbols, t, params.max_zones), ZONE),
+        edges=np.zeros((n_symbols, t, 3), EDGES),
+        zones=np.zeros((n_symbols, t, params.max_zones + 1), ZONE),
         blocks=np.zeros((n_symbols, t, params.max_blocks + 1), BLOCK),
         pools=np.zeros((n_symbols, t, params.max_pools + 1), POOL),
     )
@@ -315,6 +329,9 @@ def blank_symbol(state: State, symbol: int) -> None:
     for records in (*derived, state.bars):
         records[symbol] = np.zeros((), records.dtype)
     state.bars[symbol]["open_time"] = -1
+    state.legs[symbol, :, 0]["extreme"] = -np.inf
+    state.legs[symbol, :, 1]["extreme"] = np.inf
+    state.edges[symbol] = NO_EDGES
     state.values[symbol] = np.zeros((), VALUES)
     for name in ("atr", "rsi", "ema", "mid", "sigma"):
         state.values[symbol][name] = np.nan

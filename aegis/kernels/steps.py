@@ -47,12 +47,15 @@ def true_range(high: float, low: float, previous_close: float) -> float:
 
 @kernel(bare=True)
 def smooth(held: float, value: float, n: int, t: int) -> float:
-    """Wilder's average: `t` counts values from 1. Before t == n it holds their sum, then the average."""
+    """Wilder's average: `t` counts values from 1. Before t == n it holds their sum, then the average.
+
+    Written with a product where his has a quotient: the next step waits for this one, and a division is slow.
+    """
     if t < n:
         return held + value
     if t == n:
         return (held + value) / n
-    return (held * (n - 1) + value) / n
+    return held + (value - held) * (1.0 / n)
 
 
 @kernel(bare=True)

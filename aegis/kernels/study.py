@@ -6,14 +6,18 @@ from typing import Any, Final
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from aegis.kernels import readings
 from aegis.kernels.layout import BAR
-from aegis.kernels.readings import HELD, LENGTHS, PARAMETERS, READINGS, WINDOWS
+from aegis.kernels.readings import ANCHOR, ANCHORED, BLOCK, HELD, LENGTHS, PARAMETERS, READINGS, TIMES, WINDOWS, WORK
 from aegis.kernels.sane import check_bars, fault_text
 from aegis.kernels.state import Records
 
 __all__ = ["READINGS", "Study", "StudyParams"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 #: An anchor that no bar reaches.
 _NEVER: Final = int(np.iinfo(np.int64).max)
@@ -75,17 +79,20 @@ class Study:
         self.timeframe_ms = timeframe_ms
         lengths = tuple(getattr(self.params, name) for name in LENGTHS)
         p = self.params
-        self._parameters = np.array([(timeframe_ms, p.session_ms, p.offset_ms, p.width, *lengths)], PARAMETERS)
-        self._held = np.zeros(n, HELD)
-        self._held["anchor"] = _NEVER
-        self._windows = np.zeros((n, WINDOWS, 1 << max(lengths).bit_length()))
+        shape = (p.session_ms, p.offset_ms, p.width, 2 * sum(lengths))
+        self._parameters = np.array([(*shape, *lengths)], PARAMETERS)
+        self._bars = np.zeros(1, np.int64)
+        self._held, self._times = np.zeros((HELD, n)), np.zeros((TIMES, n), np.int64)
+        self._times[ANCHOR] = _NEVER
+        self._windows = np.zeros((WINDOWS, 1 << max(lengths).bit_length(), n))
         self._blank = np.zeros(1, READINGS)
         for name in READINGS.names or ():
             if READINGS[name] == np.float64:
                 self._blank[name] = np.nan
         self._values = np.repeat(self._blank, n)
         self._seen = self._values.copy()
-        self._spare, self._column = np.zeros(1, HELD), np.zeros(WINDOWS)
+        self._work = np.zeros((WORK, BLOCK))
+        self._spare = np.zeros((HELD, BLOCK)), np.zeros((TIMES, BLOCK), np.int64), np.zeros((WINDOWS, BLOCK))
 
     @property
     def values(self) -> Records:
@@ -95,43 +102,44 @@ class Study:
     @property
     def warm(self) -> bool:
         """Every series has enough bars that no reading depends on where it began."""
-        return bool((self._held["count"] >= self.params.warm_bars).all())
+        return int(self._bars[0]) >= self.params.warm_bars
 
     def anchor(self, open_time_ms: int, series: int = 0) -> None:
         """Begin a series' anchored VWAP anew with the first bar, still to come, that opens at or after this time."""
-        record = self._held[series]
-        record["anchor"] = open_time_ms
-        record["anchored_worth"] = record["anchored_volume"] = 0.0
+        self._times[ANCHOR, series] = open_time_ms
+        self._held[ANCHORED, series] = 0.0
 
     def commit(self, bars: Records) -> Records:
         """Advance every series by one closed bar; returns `values`."""
         self._check(bars)
-        readings.commit(self._held, self._windows, self._values, self._blank, bars, self._parameters)
+        readings.commit(*self._series(), bars, self._parameters, *_as_rows(self._values), self._work)
+        self._bars[0] += 1
         return self._values
 
     def peek(self, bars: Records) -> Records:
         """Readings as if these forming bars closed now. Nothing is stored."""
         self._check(bars)
-        readings.peek(
-            self._held, self._windows, self._seen, self._blank, bars, self._parameters, self._spare, self._column
-        )
+        numbers, counts = _as_rows(self._seen)
+        held, times, column = self._spare
+        readings.peek(*self._series(), bars, self._parameters, numbers, counts, self._work, held, times, column)
         return self._seen
 
     def run(self, bars: Records) -> Records:
         """Commit many closed bars to the one series of this study; returns READINGS of each bar."""
-        if len(self._held) != 1:
-            raise ValueError(f"run is for a study of one series, not of {len(self._held)}")
+        if len(self._values) != 1:
+            raise ValueError(f"run is for a study of one series, not of {len(self._values)}")
         bars = check_bars(bars, self.timeframe_ms)
-        out = np.repeat(self._blank, len(bars))
+        out = np.empty(len(bars), READINGS)
         if len(bars):
             self._check(bars[:1])
-            readings.run(self._held, self._windows, out, self._blank, bars, self._parameters)
+            readings.run(*self._series(), bars, self._parameters, *_as_rows(out), self._work)
+            self._bars[0] += len(bars)
             self._values[0] = out[-1]
         return out
 
     def snapshot(self) -> bytes:
         """Everything that later readings depend on."""
-        return self._held.tobytes() + self._windows.tobytes() + self._values.tobytes()
+        return b"".join(array.tobytes() for array in self._arrays())
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from a snapshot of a study with the same series and parameters.
@@ -139,7 +147,7 @@ class Study:
         Raises:
             ValueError: it has another size; nothing is changed.
         """
-        arrays = (self._held, self._windows, self._values)
+        arrays = self._arrays()
         if len(snapshot) != sum(array.nbytes for array in arrays):
             raise ValueError(f"this is no snapshot of such a study: {len(snapshot)} bytes")
         start = 0
@@ -147,9 +155,22 @@ class Study:
             np.copyto(array, np.frombuffer(snapshot, array.dtype, array.size, start).reshape(array.shape))
             start += array.nbytes
 
+    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        return self._bars, self._held, self._times, self._windows, self._values
+
+    def _series(self) -> tuple[FloatArray, IntArray, FloatArray, int]:
+        """What every kernel takes first: the state, and the number of the bar that comes."""
+        return self._held, self._times, self._windows, int(self._bars[0])
+
     def _check(self, bars: Records) -> None:
-        if bars.dtype != BAR or bars.shape != self._held.shape or not bars.flags.c_contiguous:
-            raise ValueError(f"{len(self._held)} BAR rows are needed, one a series, not {bars.shape} of {bars.dtype}")
-        series, code = readings.first_fault(self._held, bars, self.timeframe_ms)
+        n = len(self._values)
+        if bars.dtype != BAR or bars.shape != (n,) or not bars.flags.c_contiguous:
+            raise ValueError(f"{n} BAR rows are needed, one a series, not {bars.shape} of {bars.dtype}")
+        series, code = readings.first_fault(self._times, int(self._bars[0]), bars, self.timeframe_ms)
         if series >= 0:
             raise ValueError(f"the bar of series {series} (open time {bars['open_time'][series]}) {fault_text(code)}")
+
+
+def _as_rows(values: Records) -> tuple[FloatArray, IntArray]:
+    """READINGS seen as numbers, and as counts: every field has eight bytes."""
+    return values.view(np.float64).reshape(len(values), -1), values.view(np.int64).reshape(len(values), -1)

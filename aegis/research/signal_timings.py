@@ -63,13 +63,12 @@ class CycleTimes:
 
 def cycle_times(series: int = 1_200, bars: int = 600) -> CycleTimes:
     """Of `series` series (300 symbols in 4 timeframes are 1,200); the second half of `bars` closings counts."""
-    starts = walk(bars + series)
+    minutes = np.ascontiguousarray(walk(series * bars).reshape(series, bars).T)  # each series goes its own way
+    minutes["open_time"] = (_START_MS + _MINUTE_MS * np.arange(bars))[:, None]
     study = indicators.Study(series, timeframe_ms=_MINUTE_MS)
     stream = smc.Stream(series, timeframe_ms=_MINUTE_MS)
     closes, peeks = [], []
-    for t in range(bars):
-        column = starts[t : t + series].copy()  # each series walks the same path, one bar further on
-        column["open_time"] = _START_MS + t * _MINUTE_MS
+    for column in minutes:
         peeks.append(_seconds(lambda column=column: study.peek(column)))  # type: ignore[misc]
         closes.append(_seconds(lambda column=column: (study.commit(column), stream.commit(column))))  # type: ignore[misc]
     close_s = statistics.median(closes[bars // 2 :])

@@ -1,7 +1,8 @@
 """`python -m tests.peers --peer NAME=PYTHON ... --absent NAME=WHY ...`: every peer and ours, turn by turn, one table.
 
-A figure is messages a second of *CPU time* of the process that takes them: what one core carries, however much of the
-machine others use. In each round every peer has its turn with our own work right behind it, so both meet the same load.
+A figure is messages, or bars, a second of *CPU time* of the process that takes them: what one core carries, however
+much of the machine others use. In each round every peer has its turn with our own work right behind it, so both meet
+the same load.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import trio
 
 from aegis.exchange.firehose import firehose_command, read_ready
 from aegis.research.bench.table import Conditions, load
+from aegis.research.signal_timings import walk
 from aegis.surface.tables import columns
 from tests.peers.capture import capture
 from tests.peers.plan import PLANS, Feed, Plan
@@ -30,6 +33,8 @@ from tests.peers.plan import PLANS, Feed, Plan
 HERE = Path(__file__).parent
 DEADLINE_S = 300
 FILE_RATE = 100_000
+BARS = 1_000_000
+COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
 #: What must have been applied for a figure of ours to count.
 LEAST_APPLIED = 0.999
 
@@ -40,7 +45,7 @@ class NotMeasured(Exception):
 
 @attrs.define
 class Found:
-    """The samples of one peer and of ours beside it, in messages a second of CPU time."""
+    """The samples of one peer and of ours beside it, in messages or bars a second of CPU time."""
 
     plan: Plan
     theirs: list[float] = attrs.field(factory=list)
@@ -54,11 +59,10 @@ class Found:
 
     def data(self) -> dict[str, Any]:
         """For `aegis bench --peers`, and what else there is to know."""
-        rate = statistics.median(self.theirs)
         return {
             "peer": self.plan.peer, "what": self.plan.what, "unit": self.plan.unit,
-            "median": 1e6 / rate if self.plan.unit == "us/tick" else rate, "ours": self.plan.row,
-            "ticks_per_cpu_s": self.theirs, "our_ticks_per_cpu_s": self.ours, "ratio": self.ratio,
+            "median": self.plan.figure(statistics.median(self.theirs)), "ours": self.plan.row,
+            "per_cpu_s": self.theirs, "our_per_cpu_s": self.ours, "ratio": self.ratio,
             "target_ratio": self.plan.target, "versions": self.versions,
         }  # fmt: skip
 
@@ -103,13 +107,15 @@ def feeder(rate: str) -> Iterator[str]:
             process.kill()
 
 
-def measure(plan: Plan, python: str, file: Path, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(
+    plan: Plan, python: str, files: Mapping[Feed, Path], seconds: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """One turn of a peer and one of ours. Raises NotMeasured for the peer, and fails where ours does."""
     theirs = (python, "-W", "ignore", "-B", str(HERE / plan.script))
     ours = (sys.executable, "-m", "tests.peers.ours", plan.task)
     found = []
     for command, isolated in ((theirs, True), (ours, False)):
-        with feeder("max") if plan.feed is Feed.SOCKET else contextlib.nullcontext(str(file)) as source:
+        with feeder("max") if plan.feed is Feed.SOCKET else contextlib.nullcontext(str(files[plan.feed])) as source:
             try:
                 found.append(run((*command, source, str(seconds)), isolated=isolated))
             except NotMeasured as error:
@@ -121,7 +127,9 @@ def measure(plan: Plan, python: str, file: Path, seconds: float) -> tuple[dict[s
     return found[0], found[1]
 
 
-def rounds(found: Sequence[Found], pythons: dict[str, str], file: Path, count: int, seconds: float) -> None:
+def rounds(
+    found: Sequence[Found], pythons: dict[str, str], files: Mapping[Feed, Path], count: int, seconds: float
+) -> None:
     """Every peer its turn, `count` times over; one that fails is out."""
     for number in range(1, count + 1):
         for one in found:
@@ -129,14 +137,18 @@ def rounds(found: Sequence[Found], pythons: dict[str, str], file: Path, count: i
             if one.why_not:
                 continue
             try:
-                theirs, ours = measure(one.plan, pythons[name], file, seconds)
+                theirs, ours = measure(one.plan, pythons[name], files, seconds)
             except NotMeasured as error:
                 one.why_not = str(error)
                 continue
             one.versions = theirs["versions"]
             one.theirs.append(theirs["count"] / theirs["cpu_s"])
             one.ours.append(ours["count"] / ours["cpu_s"])
-            say(f"round {number}/{count}: {name} {one.theirs[-1]:,.0f}, ours {one.ours[-1]:,.0f} ticks/s")
+            say(f"round {number}/{count}: {name} {one.theirs[-1]:,.0f}, ours {one.ours[-1]:,.0f} a second")
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.3g}x"
 
 
 def table(found: Sequence[Found]) -> str:
@@ -144,11 +156,11 @@ def table(found: Sequence[Found]) -> str:
         {
             "peer": one.plan.peer,
             "what": one.plan.what,
-            "ticks/s": statistics.median(one.theirs),
+            "theirs/s": statistics.median(one.theirs),
             "us_each": f"{1e6 / statistics.median(one.theirs):.2f}",
-            "ours": statistics.median(one.ours),
-            "ratio": f"{one.ratio:,.1f}x",
-            "target": f"{one.plan.target:g}x",
+            "ours/s": statistics.median(one.ours),
+            "ratio": times(one.ratio),
+            "target": times(one.plan.target),
             "verdict": "met" if one.ratio >= one.plan.target else "MISSED",
         }
         for one in found
@@ -197,10 +209,13 @@ def main() -> None:
         if one.plan.peer not in pythons:
             one.why_not = absent.get(one.plan.peer, "no environment was given for it")
     with tempfile.TemporaryDirectory(prefix="aegis-peers-") as scratch:
-        file = Path(scratch) / "quotes"
-        with feeder(str(FILE_RATE)) as url:
-            trio.run(capture, url, given.ticks, file)
-        rounds(found, pythons, file, given.rounds, given.seconds)
+        files = {Feed.FILE: Path(scratch) / "quotes", Feed.BARS: Path(scratch) / "bars.npy"}
+        if any(one.plan.feed is Feed.FILE for one in found):
+            with feeder(str(FILE_RATE)) as url:
+                trio.run(capture, url, given.ticks, files[Feed.FILE])
+        bars = walk(BARS)
+        np.save(files[Feed.BARS], np.array([bars[name] for name in COLUMNS], np.float64))
+        rounds(found, pythons, files, given.rounds, given.seconds)
     measured = [one for one in found if not one.why_not]
     given.json.write_text(json.dumps([one.data() for one in measured], indent=2) + "\n", encoding="utf-8")
     missing = "".join(f"{one.plan.peer}: not measured: {one.why_not}\n" for one in found if one.why_not)

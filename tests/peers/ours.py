@@ -1,4 +1,4 @@
-"""The same work of ours: `python -m tests.peers.ours wire|scan|replay URL-OR-FILE SECONDS`, one JSON line."""
+"""The same work of ours: `python -m tests.peers.ours wire|scan|replay|patterns|batch SOURCE SECONDS`, one JSON line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import trio
 
+from aegis.kernels import indicators, smc
 from aegis.kernels import wire as wire_kernels
 from aegis.kernels.market import AGG_TRADE, COUNTERS, Table, batch_buffer, new_table, take_batch
 from aegis.kernels.wire import frame
@@ -23,6 +25,7 @@ PACKAGES = ("selflearningtrader", "numba", "numpy", "trio")
 FLUSH_NS = 100_000_000
 BASE_MS = 60_000
 BASE_BAR = "1s"
+SERIES = 300
 
 
 def empty_table(symbols: list[str]) -> Table:
@@ -111,11 +114,47 @@ def replay_file(path: Path, meter: Meter) -> None:
     meter.report(*PACKAGES, applied=1.0)
 
 
+def patterns(path: Path, meter: Meter) -> None:
+    """Every pattern at a new bar of each of 300 series: each walks a part of the bars of its own."""
+    columns = np.load(path)
+    whole = len(columns[0]) // SERIES * SERIES
+    bars = smc.bars_of(*columns[:, :whole])
+    minutes = np.ascontiguousarray(bars.reshape(SERIES, -1).T)
+    timeframe_ms = int(bars["open_time"][1] - bars["open_time"][0])
+    smc.Stream(SERIES, timeframe_ms=timeframe_ms).commit(minutes[0])
+    meter.start()
+    over = False
+    while not over:
+        stream = smc.Stream(SERIES, timeframe_ms=timeframe_ms)
+        for minute in minutes:
+            stream.commit(minute)
+        over = meter.over(whole)
+    meter.report(*PACKAGES, applied=1.0)
+
+
+def batch(path: Path, meter: Meter) -> None:
+    """ATR, RSI and Bollinger's bands over whole arrays, with the checks of what comes in."""
+    high, low, close = (np.ascontiguousarray(column) for column in np.load(path)[2:5])
+
+    def work(n: int) -> None:
+        indicators.atr(high[:n], low[:n], close[:n], 14)
+        indicators.rsi(close[:n], 14)
+        indicators.bollinger(close[:n], 20)
+
+    work(100)
+    meter.start()
+    over = False
+    while not over:
+        work(len(close))
+        over = meter.over(len(close))
+    meter.report(*PACKAGES, applied=1.0)
+
+
+FILE_TASKS = {"scan": scan, "replay": replay_file, "patterns": patterns, "batch": batch}
+
 if __name__ == "__main__":
     task, where, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if task == "wire":
         trio.run(wire, where, Meter(seconds))
-    elif task == "scan":
-        scan(Path(where), Meter(seconds))
     else:
-        replay_file(Path(where), Meter(seconds))
+        FILE_TASKS[task](Path(where), Meter(float(seconds)))

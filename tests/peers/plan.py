@@ -10,10 +10,11 @@ __all__ = ["PLANS", "Feed", "Plan"]
 
 
 class Feed(enum.Enum):
-    """Where a measurement takes its messages from; both are the same market, made by the same encoder."""
+    """Where a measurement takes its messages from; the first two are the same market, made by the same encoder."""
 
     SOCKET = enum.auto()  # a WebSocket that sends as fast as it is read
     FILE = enum.auto()  # what such a socket sent at 100,000 ticks a second, as lines `<receive time, ns> <json>`
+    BARS = enum.auto()  # a million bars of one symbol as columns: float64[6, n], time to volume, saved by numpy
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +27,7 @@ class Plan:
         what: the work that is measured.
         task: the same work of ours, a name in `ours.py`.
         row: the row of `aegis bench` that measures that work at length, on the whole engine.
-        unit: of that row: us/tick or frames/s.
+        unit: of that row: us/tick, frames/s, ns a bar, or s for a million bars.
         target: how many times as fast we want to be.
     """
 
@@ -39,6 +40,13 @@ class Plan:
     target: float
     unit: str = "us/tick"
 
+    def figure(self, rate: float) -> float:
+        """What the row would show at so many messages a second."""
+        return _PARTS[self.unit] / rate if self.unit in _PARTS else rate
+
+
+#: From messages a second to the figure of a row, where that is a time.
+_PARTS = {"us/tick": 1e6, "ns": 1e9, "s": 1e6}
 
 _WIRE = "wire, bookTicker, CPU of a tick"
 
@@ -63,5 +71,14 @@ PLANS = (
         peer="nautilus", script="peer_nautilus.py", what="backtest, strategy does nothing",
         feed=Feed.FILE, task="replay", row="replay, full engine on 300 generated symbols",
         target=5, unit="frames/s",
+    ),
+    Plan(
+        peer="smartmoneyconcepts", script="peer_smartmoneyconcepts.py",
+        what="patterns at a new bar, of 500 bars; ours of all bars", feed=Feed.BARS, task="patterns",
+        row="one closed bar, indicators and patterns, everything on", target=10_000, unit="ns",
+    ),
+    Plan(
+        peer="talib", script="peer_talib.py", what="ATR, RSI, Bollinger of 1,000,000 bars", feed=Feed.BARS,
+        task="batch", row="ATR, RSI and Bollinger over 1,000,000 bars", target=1 / 3, unit="s",
     ),
 )  # fmt: skip

@@ -152,6 +152,17 @@ def test_streams_equal_whole_series_also_through_a_restart(seed: int, n: int, da
     assert same(np.concatenate(broken), expected[1])
 
 
+@given(seed=SEEDS, n=st.integers(1, 200), step=st.sampled_from([1, 6, 40]))
+def test_a_bar_that_concerns_no_list_would_change_none(seed: int, n: int, step: int) -> None:
+    """Beside a stream that is made to look at every row at every bar; afterwards its edges are the same again."""
+    bars = make_bars(seed, n, step=step)
+    usual, thorough = (smc.Stream(timeframe_ms=MINUTE, params=PARAMS) for _ in range(2))
+    for t in range(n):
+        thorough._series.edges["until"] = 0
+        assert same(usual.commit(bars[t : t + 1]), thorough.commit(bars[t : t + 1]))
+        assert usual.snapshot() == thorough.snapshot()
+
+
 @given(seeds=st.lists(SEEDS, min_size=1, max_size=4), n=st.integers(1, 80))
 def test_many_series_at_once_are_as_many_alone(seeds: list[int], n: int) -> None:
     markets = np.stack([make_bars(seed, n) for seed in seeds])

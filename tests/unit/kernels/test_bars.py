@@ -380,6 +380,7 @@ def test_a_replaced_bar_leaves_the_state_it_would_have_had() -> None:
     live(state, spoiled[100:117])
     assert not same(state.zones, clean.zones) or not same(state.values, clean.values)
     assert replace_bar(state, 0, bars[108]).code is SeedCode.OK
+    assert (counter(state, "corrected_bars"), counter(clean, "corrected_bars")) == (1, 0)
     for ours, theirs in (
         (state.bars, clean.bars),
         (state.values, clean.values),
@@ -388,8 +389,7 @@ def test_a_replaced_bar_leaves_the_state_it_would_have_had() -> None:
         (state.symbols, clean.symbols),
     ):
         assert same(ours, theirs)
-    _, left = live(state, bars[117:])
-    _, right = live(clean, bars[117:])
+    (_, left), (_, right) = live(state, bars[117:]), live(clean, bars[117:])
     assert same(left, right)
 
 
