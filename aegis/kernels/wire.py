@@ -14,8 +14,8 @@ from aegis.kernels.fields import byte_at
 from aegis.kernels.market import CONTROL_FRAMES, FIRED, FRAMES, SLOW_FRAMES, Table, example_table
 from aegis.kernels.market import HITS_FULL as TICK_HITS_FULL
 from aegis.kernels.market import ROWS_FULL as TICK_ROWS_FULL
-from aegis.kernels.payload import NOT_READ
-from aegis.kernels.quick import apply_text
+from aegis.kernels.payload import NOT_READ, apply_payload
+from aegis.kernels.quick import MISSED, quick_quote
 
 __all__ = [
     "BAD_FRAME", "FIN", "HIT", "HITS_FULL", "NEED_MORE", "NEXT", "OPCODE", "PAYLOAD_END", "PAYLOAD_START", "ROWS_FULL",
@@ -128,7 +128,9 @@ def scan(
         if fragmented < 0:
             return BAD_FRAME
         if opcode == 1 and final:
-            answer = apply_text(table, data, payload, behind, recv_ns)
+            answer = quick_quote(table, data, payload, behind, recv_ns)
+            if answer == MISSED:
+                answer = apply_payload(table, data, payload, behind, recv_ns)
             if answer == TICK_ROWS_FULL:
                 return ROWS_FULL
             if answer == TICK_HITS_FULL:

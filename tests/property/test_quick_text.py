@@ -1,4 +1,4 @@
-"""The short way for what the venue writes most: by itself, which only the plain Python of the kernels shows."""
+"""The short way for what the venue writes most, in recorded lines that no reader has read, and by itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aegis.kernels import market
+from aegis.kernels.lines import DONE, LINE, apply_lines
 from aegis.kernels.quick import MISSED, quick_quote, quick_trade
-from tests.support.market_feed import NOW_NS, PlainMarket, assert_equal, make_table
+from tests.support.market_feed import (
+    NOW_NS,
+    PlainMarket,
+    assert_equal,
+    make_table,
+    written_quotes,
+    written_trades,
+)
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of the scan, looked at by itself"
+by_itself = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of a kernel, which only plain Python shows by itself"
 )
 
 PRICES = '"b":"61800.20","B":"2.507","a":"0.30","A":"2"'
@@ -21,6 +31,7 @@ BEHIND = f'{{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT",{PRICES},"T":{TIME
 BEFORE = f'{{"e":"bookTicker","u":17,"E":{TIMES["E"]},"T":{TIMES["T"]},"s":"BTCUSDT",{PRICES}'
 
 
+@by_itself
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize(
     ("head", "tail"),
@@ -47,6 +58,7 @@ TRADE = '{"e":"trade","E":1723161256314,"T":1723161256313,"s":"BTCUSDT","t":5266
 REST = '"p":"61800.30","q":"0.006","f":7,"l":9,"T":1723161256313,"m":false}'
 
 
+@by_itself
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize(
     ("source", "text"),
@@ -68,3 +80,19 @@ def test_a_trade_that_the_venue_writes_is_read_by_its_fixed_text(source: int, te
     assert_equal(table, model)
     for end in range(len(array)):
         assert quick_trade(table, array[:end], 0, end, NOW_NS) == MISSED
+
+
+@given(st.lists(written_quotes() | written_trades(), min_size=1, max_size=20), st.booleans())
+def test_a_line_that_no_reader_has_read_is_applied_as_json_says(texts: list[str], trades: bool) -> None:
+    source = market.TRADE if trades else market.AGG_TRADE
+    data = "".join(text + "\n" for text in texts).encode()
+    lines = np.zeros(len(texts), LINE)
+    lines["now_ns"] = NOW_NS
+    lines["end"] = np.cumsum([len(text.encode()) + 1 for text in texts]) - 1
+    lines["start"][1:] = lines["end"][:-1] + 1
+    table, model = make_table(source), PlainMarket(source)
+    array = np.frombuffer(data, np.uint8).copy()
+    assert apply_lines(array, lines, 0, 2**62, np.zeros(1, np.int32), table) == (DONE, len(texts), 0)
+    for text in texts:
+        model.payload(text)
+    assert_equal(table, model)
