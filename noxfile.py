@@ -145,7 +145,8 @@ def market(session: nox.Session) -> None:
     """Ten seeds of the simulated market, a day each: there is nothing to be earned on it without an edge."""
     _install(session, *TEST_DEPENDENCIES)
     whole = {"AEGIS_TEST_MARKET": "whole"}
-    session.run("python", "-m", "pytest", *(session.posargs or ("tests/market",)), env=whole)
+    patience = ("-o", "faulthandler_timeout=7200")
+    session.run("python", "-m", "pytest", *patience, *(session.posargs or ("tests/market",)), env=whole)
 
 
 @nox.session

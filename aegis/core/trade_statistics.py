@@ -74,6 +74,8 @@ class TradeStatistics:
         self.net = ZERO
         self.r_sum = ZERO
         self.reasons: Counter[ExitReason] = Counter()
+        self.parts = 0
+        """Partial targets that were executed."""
         self.fills = 0
         self.maker_fills = 0
         self.entries = 0
@@ -102,6 +104,7 @@ class TradeStatistics:
         self.net += result.net
         self.r_sum += result.r
         self.reasons[result.reason] += 1
+        self.parts += result.parts
         self.fills += result.fills
         self.maker_fills += result.maker_fills
         self.decision_to_fill_ms.add((result.first_fill_ns - result.decision_ns) / 1e6)

@@ -72,7 +72,7 @@ class TimeInForce(Word):
     GTD = "GTD"
 
 
-class OrderStatus(enum.Enum):
+class OrderStatus(Word):
     NEW = "NEW"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
@@ -81,9 +81,12 @@ class OrderStatus(enum.Enum):
     EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
     REJECTED = "REJECTED"
 
-    @property
-    def final(self) -> bool:
-        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+    final: bool
+    """Whether nothing can happen to the order any more."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.final = text not in ("NEW", "PARTIALLY_FILLED")
 
 
 class AlgoStatus(enum.Enum):

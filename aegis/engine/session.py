@@ -148,10 +148,7 @@ class Session:
         self.clock_sync = ClockSync(access.rest.server_time, clock.wall_ns, self._on_clock)
         access.rest.on_clock_error(self.clock_sync.request_resync)
         self.feeds: Sequence[MarketFeed] = self._make_feeds(shards)
-        self.roster = Roster(
-            venue=access.rest, config=config.universe, machine=self.machine, service=self.service, feeds=self.feeds,
-            trade_source=config.feed.trade_source, answer_s=config.feed.first_message_s, venue_ns=clock.venue_ns,
-        )  # fmt: skip
+        self.roster = self._make_roster()
         self.machine.on_contract = self.roster.ring
         self._show(metrics)
         self.late_ns = metrics.histogram("loop.late_ns")
@@ -306,6 +303,14 @@ class Session:
         await prepare_symbol(self.access.rest, symbol, self.config.risk.leverage, self._configs)
 
     # -- wires ---------------------------------------------------------------------------------------------------------
+    def _make_roster(self) -> Roster:
+        config = self.config
+        return Roster(
+            venue=self.access.rest, config=config.universe, machine=self.machine, service=self.service,
+            feeds=self.feeds, trade_source=config.feed.trade_source, answer_s=config.feed.first_message_s,
+            venue_ns=self._clock.venue_ns,
+        )  # fmt: skip
+
     def _make_feeds(self, shards: Sequence[Shard]) -> list[MarketFeed]:
         budget = ConnectionBudget(self.config.feed.connections_per_5min, _WINDOW_S)
         read_ns = MarketFeed.histogram(self._metrics)

@@ -164,6 +164,7 @@ def _trades(machine: Machine) -> dict[str, Any]:
         "average_r": None if told.average_r is None else f"{told.average_r:.3f}",
         "expectancy": None if told.expectancy is None else f"{told.expectancy:.4f}",
         "exits": {reason.value: count for reason, count in told.reasons.most_common()},
+        "partial_targets": told.parts,
         "maker_share": None if told.maker_share is None else f"{told.maker_share:.1%}",
         "ioc_fill_ratio": None if told.ioc_fill_ratio is None else f"{told.ioc_fill_ratio:.1%}",
     }

@@ -18,7 +18,7 @@ from aegis.exchange.listing import Listing
 from aegis.exchange.money import E8, E16, amount_of, divide
 from aegis.exchange.security import AccountSetup
 
-__all__ = ["Account", "Fees", "Position", "PositionSide", "SymbolSetting", "commission"]
+__all__ = ["Account", "Fees", "Position", "PositionSide", "SymbolSetting", "commission", "unrealized"]
 
 #: BOTH in one-way mode; in hedge mode every symbol has a LONG and a SHORT side.
 PositionSide = Literal["BOTH", "LONG", "SHORT"]
@@ -43,6 +43,11 @@ class Fees:
 def commission(notional_e16: int, ratio: tuple[int, int]) -> int:
     """Commission on a notional, 1e-8."""
     return divide(notional_e16 * ratio[0], E8 * ratio[1])
+
+
+def unrealized(listing: Listing, steps: int, entry_e16: int, mark_e8: int) -> int:
+    """Unrealised PnL of a position of `steps`, 1e-8."""
+    return divide((mark_e8 * E8 - entry_e16) * steps * listing.step_e8, E16)
 
 
 @attrs.define(eq=False)
@@ -84,7 +89,7 @@ class Position:
         return self.steps * self.listing.step_e8 * mark_e8
 
     def unrealized(self, mark_e8: int) -> int:
-        return divide((mark_e8 * E8 - self.entry_e16) * self.steps * self.listing.step_e8, E16)
+        return unrealized(self.listing, self.steps, self.entry_e16, mark_e8)
 
     def initial_margin(self, mark_e8: int) -> int:
         return divide(abs(self.notional_e16(mark_e8)), E8 * self.setting.leverage)
@@ -94,7 +99,7 @@ class Position:
         notional = abs(self.notional_e16(mark_e8))
         if not notional:
             return 0
-        for tier in self.listing.tiers:
+        for tier in self.listing.brackets.tiers:
             if notional < tier[0]:
                 break
         return divide(notional * tier[1] - tier[2] * E8, E16)
@@ -147,8 +152,8 @@ class Account:
         """By symbol index and side."""
         self.isolated = 0
         """Sum of all isolated wallets."""
-        self.changed: dict[Position, None] = {}
-        """Positions whose margin must be computed anew."""
+        self.changed: dict[Position, bool] = {}
+        """Positions whose margin must be computed anew: all of it, or only what open orders tie up (False)."""
         self.updated_ms = 0
 
     def setting(self, listing: Listing) -> SymbolSetting:
@@ -185,18 +190,18 @@ class Account:
         realized = position.fill(signed_steps, ticks)
         self.isolated += position.isolated_wallet - before
         position.updated_ms = self.updated_ms = now_ms
-        self.changed[position] = None
+        self.changed[position] = True
         return realized
 
     def shift_margin(self, position: Position, amount: int) -> None:
         """Move money from the cross wallet into an isolated position (out of it when negative)."""
         position.isolated_wallet += amount
         self.isolated += amount
-        self.changed[position] = None
+        self.changed[position] = True
 
     def set_symbol(self, listing: Listing, *, leverage: int | None = None, isolated: bool | None = None) -> None:
         """Change leverage or margin type of a symbol."""
         setting = self.setting(listing)
         setting.leverage = setting.leverage if leverage is None else leverage
         setting.isolated = setting.isolated if isolated is None else isolated
-        self.changed.update(dict.fromkeys(self.sides(listing)))
+        self.changed.update(dict.fromkeys(self.sides(listing), True))

@@ -258,4 +258,4 @@ def record_request(state: State, account: Account, endpoint: str, params: Params
         "client_id": sent or made.get("clientOrderId") or made.get("clientAlgoId") or "",
         "code": code,
     }
-    state.ledger.write(state.now_ns, "request", fields)
+    state.ledger.note(state.now_ns, "request", dict, fields)

@@ -138,7 +138,7 @@ def _symbol_config(call: Call, listing: Listing) -> dict[str, Any]:
         "marginType": "ISOLATED" if setting.isolated else "CROSSED",
         "isAutoAddMargin": False,
         "leverage": setting.leverage,
-        "maxNotionalValue": plain(listing.caps_e16[setting.leverage], 16),
+        "maxNotionalValue": plain(listing.brackets.cap_e16(setting.leverage), 16),
     }
 
 
@@ -201,10 +201,10 @@ def read_income(call: Call) -> list[dict[str, Any]]:
             "incomeType": row.type,
             "income": money(row.amount),
             "asset": "USDT",
-            "info": row.trade_id or row.type,
+            "info": str(row.trade_id) if row.trade_id else row.type,
             "time": row.ms,
             "tranId": row.id,
-            "tradeId": row.trade_id,
+            "tradeId": str(row.trade_id) if row.trade_id else "",
         }
         for row in call.core.state.incomes
         if row.account == call.account.id
@@ -224,7 +224,7 @@ def set_leverage(call: Call) -> dict[str, Any]:
     if not 1 <= leverage <= largest:
         raise Refusal(-4028, leverage)
     setting, sides = account.setting(listing), account.sides(listing)
-    before, cap_e16 = setting.leverage, listing.caps_e16[leverage]
+    before, cap_e16 = setting.leverage, listing.brackets.cap_e16(leverage)
     if setting.isolated and leverage < before and any(position.steps for position in sides):
         raise Refusal(-4161)
     mark_e8 = call.core.state.mark_e8(listing)

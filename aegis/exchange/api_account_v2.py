@@ -80,7 +80,7 @@ def _position_risk(position: Position, mark_e8: int, row: dict[str, Any] | None)
 
 
 def _cap(position: Position) -> str:
-    return plain(position.listing.caps_e16[position.setting.leverage], 16)
+    return plain(position.listing.brackets.cap_e16(position.setting.leverage), 16)
 
 
 _SIGNED = Security.SIGNED

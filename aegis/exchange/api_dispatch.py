@@ -99,6 +99,7 @@ class Dispatcher:
             except Refusal as refusal:
                 if account is not None and (route.trading or endpoint in LEDGER_ENDPOINTS):
                     record_request(core.state, account, endpoint, params, refusal.code, None)
+                    core.state.ledger.commit()
                 raise
             if account is not None and (route.trading or endpoint in LEDGER_ENDPOINTS):
                 record_request(core.state, account, endpoint, params, 0, result)

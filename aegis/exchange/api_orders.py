@@ -13,7 +13,6 @@ from aegis.exchange.api import Call, Params, Route, Security, position_side, rec
 from aegis.exchange.booking import ExpiryReason
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
-from aegis.exchange.matching import NewOrder
 from aegis.exchange.orders import Order
 from aegis.exchange.rules import (
     check_percent_price,
@@ -53,7 +52,7 @@ def test_order(call: Call) -> dict[str, Any]:
     return order_placed(call.core.matching.draft(_new_order(call)))
 
 
-def _new_order(call: Call) -> NewOrder:
+def _new_order(call: Call) -> Order:
     """What the parameters ask for, through the filters."""
     params, listing = call.params, call.listing()
     side = params.choice("side", Side, -1117)
@@ -76,8 +75,8 @@ def _new_order(call: Call) -> NewOrder:
     if not reduce_only:
         price = listing.price(ticks) if limit else call.core.state.mark(listing)
         notional_allowed(listing, listing.quantity(steps) * price)
-    return NewOrder(
-        account=call.account,
+    return Order(
+        account=call.account.id,
         listing=listing,
         side=side,
         type=type_,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aegis.core.values import OrderStatus, Side
-from aegis.exchange.account import Account, Position, commission
+from aegis.exchange.account import Account, commission
 from aegis.exchange.listing import Listing
-from aegis.exchange.money import money, plain
+from aegis.exchange.money import money
 from aegis.exchange.news import Liquidation
 from aegis.exchange.orders import Order
 from aegis.exchange.state import Fill, State
-from aegis.exchange.userstream import account_update, average, order_trade_update, trade_lite
+from aegis.exchange.userstream import (
+    OrderShot,
+    money_moved,
+    order_amended,
+    order_trade_update,
+    position_shot,
+    trade_lite,
+)
 
 __all__ = ["Booking", "ExpiryReason"]
 
@@ -49,35 +57,32 @@ class Booking:
     def fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str, free: bool = False) -> None:
         """Book one fill everywhere and tell the account; a `free` one costs no commission."""
         state, listing = self._state, order.listing
-        account = state.accounts[order.account]
-        position = account.position(listing, order.position_side)
+        now_ms, account, symbol = state.now_ms, state.accounts[order.account], listing.symbol
+        position = order.position
         ratio = state.fees.maker_ratio if maker else state.fees.taker_ratio
         fee = 0 if free else commission(steps * ticks * listing.unit_e16, ratio)
         if order.resting:
             self.tie(order, -steps)
-        realized = account.apply_fill(position, steps * order.side.sign, ticks, state.now_ms)
-        order.fill(steps, ticks, state.now_ms)
+        realized = account.apply_fill(position, steps * order.side.sign, ticks, now_ms)
+        order.fill(steps, ticks, now_ms)
         fill = Fill(
-            account=account.id,
-            listing=listing,
-            order_id=order.order_id,
-            client_id=order.client_id,
-            trade_id=state.count(f"trade:{listing.index}"),
-            ms=state.now_ms,
-            side=order.side,
-            ticks=ticks,
-            steps=steps,
-            maker=maker,
-            commission=fee,
-            realized=realized,
-            position_side=position.side,
-        )
+            account.id, listing, order.order_id, order.client_id, state.count(f"trade:{listing.index}"), now_ms,
+            order.side, ticks, steps, maker, fee, realized, position.side,
+        )  # fmt: skip
         state.fills.append(fill)
-        self._record_fill(fill, account, position)
-        self.record(order, execution, ExpiryReason.NONE, fill)
-        state.tell(account.id, trade_lite(order, fill, state.now_ms))
-        changed = [(side, state.mark_e8(listing)) for side in account.sides(listing)]
-        state.tell(account.id, account_update(account, state.now_ms, "ORDER", changed))
+        state.ledger.note(state.now_ns, "match", _match, fill, position.steps)
+        if realized:
+            state.pay(account, symbol, "REALIZED_PNL", realized, fill.trade_id)
+        if fee:
+            state.pay(account, symbol, "COMMISSION", -fee, fill.trade_id)
+        shot = self._noted(order, ExpiryReason.NONE)
+        state.tell_later(account.id, "ORDER_TRADE_UPDATE", order_trade_update, shot, execution, fill)
+        state.tell_later(account.id, "TRADE_LITE", trade_lite, shot, fill)
+        mark_e8 = state.mark_e8(listing)
+        sides = [position_shot(side, mark_e8) for side in account.sides(listing)]
+        state.tell_later(
+            account.id, "ACCOUNT_UPDATE", money_moved, account.wallet, account.cross_wallet, now_ms, "ORDER", sides
+        )
         if execution == "CALCULATED" and not order.client_id.startswith("settlement"):
             self._announce(order, fill)
 
@@ -86,36 +91,9 @@ class Booking:
         self._state.news.append(
             Liquidation(
                 listing=order.listing, side=order.side.value, ticks=order.ticks or fill.ticks, steps=order.steps,
-                last_steps=fill.steps, filled=order.filled, average=average(order), ms=fill.ms,
+                last_steps=fill.steps, filled=order.filled, average=order.average, ms=fill.ms,
             )
         )  # fmt: skip
-
-    def _record_fill(self, fill: Fill, account: Account, position: Position) -> None:
-        """Ledger: the match; then realised PnL and commission move the wallet."""
-        state, listing = self._state, fill.listing
-        state.ledger.write(
-            state.now_ns,
-            "match",
-            {
-                "account": fill.account,
-                "symbol": listing.symbol,
-                "position_side": fill.position_side,
-                "order_id": fill.order_id,
-                "client_id": fill.client_id,
-                "trade_id": fill.trade_id,
-                "side": fill.side.value,
-                "price": listing.price_text(fill.ticks),
-                "qty": listing.quantity_text(fill.steps),
-                "maker": fill.maker,
-                "commission": money(fill.commission),
-                "realized": money(fill.realized),
-                "position": listing.quantity_text(position.steps),
-            },
-        )
-        if fill.realized:
-            state.pay(account, listing.symbol, "REALIZED_PNL", fill.realized, fill.trade_id)
-        if fill.commission:
-            state.pay(account, listing.symbol, "COMMISSION", -fill.commission, fill.trade_id)
 
     def after_fills(self, order: Order) -> None:
         """Cut reduce-only orders to the position that is left, then tell the conditional orders."""
@@ -127,7 +105,7 @@ class Booking:
         state, symbol = self._state, order.listing.index
         if not state.orders.count_open(order.account, symbol):
             return
-        position = state.accounts[order.account].position(order.listing, order.position_side)
+        position = order.position
         left = abs(position.steps)
         for resting in state.orders.open_orders(order.account, symbol):
             if not resting.reduce_only or resting.position_side != position.side:
@@ -153,13 +131,12 @@ class Booking:
         """Count steps of an open order among those that may add to a position; reduce-only ones tie up nothing."""
         if order.reduce_only:
             return
-        account = self._state.accounts[order.account]
-        position = account.position(order.listing, order.position_side)
+        position = order.position
         if order.side is Side.BUY:
             position.bids += order.ticks * steps
         else:
             position.asks += order.ticks * steps
-        account.changed[position] = None
+        self._state.accounts[order.account].changed.setdefault(position, False)
 
     def finish(self, order: Order, status: OrderStatus, reason: int) -> None:
         """End an order that is not filled: CANCELED, EXPIRED or EXPIRED_IN_MATCH."""
@@ -176,31 +153,64 @@ class Booking:
         if order.algo_id:
             self._child_ended(order)
 
-    def record(self, order: Order, execution: str, reason: int, fill: Fill | None = None) -> None:
-        """Ledger entry and ORDER_TRADE_UPDATE of a change."""
-        state, listing = self._state, order.listing
-        state.ledger.write(
-            state.now_ns,
-            "order",
-            {
-                "account": order.account,
-                "symbol": listing.symbol,
-                "order_id": order.order_id,
-                "client_id": order.client_id,
-                "side": order.side.value,
-                "type": order.type.value,
-                "tif": order.tif.value,
-                "position_side": order.position_side,
-                "price": listing.price_text(order.ticks),
-                "qty": listing.quantity_text(order.steps),
-                "filled": listing.quantity_text(order.filled),
-                "reduce_only": order.reduce_only,
-                "close_position": order.close_position,
-                "status": order.status.value,
-                "reason": reason,
-            },
-        )
-        position = state.accounts[order.account].position(listing, order.position_side)
-        notional = plain(position.bids * listing.unit_e16, 16), plain(position.asks * listing.unit_e16, 16)
-        event = order_trade_update(order, state.now_ms, execution, fill=fill, notional=notional, expiry_reason=reason)
-        state.tell(order.account, event)
+    def record(self, order: Order, execution: str, reason: int = ExpiryReason.NONE) -> None:
+        """Ledger entry and ORDER_TRADE_UPDATE of a change that is no fill."""
+        shot = self._noted(order, reason)
+        self._state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_trade_update, shot, execution)
+
+    def record_amendment(self, order: Order, modify_id: int | None) -> None:
+        """The same of a modification."""
+        shot = self._noted(order, ExpiryReason.NONE)
+        self._state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_amended, shot, modify_id)
+
+    def _noted(self, order: Order, reason: int) -> OrderShot:
+        """The order as it is, with its ledger entry on the way."""
+        state, position = self._state, order.position
+        shot = OrderShot(
+            order, state.now_ms, order.status, order.ticks, order.steps, order.filled, order.quote_e16, order.stp,
+            order.price_match, position.bids, position.asks, reason,
+        )  # fmt: skip
+        state.ledger.note(state.now_ns, "order", _order, shot)
+        return shot
+
+
+def _order(shot: OrderShot) -> dict[str, Any]:
+    """Ledger entry of an order's state."""
+    order, listing = shot.order, shot.order.listing
+    return {
+        "account": order.account,
+        "symbol": listing.symbol,
+        "order_id": order.order_id,
+        "client_id": order.client_id,
+        "side": order.side.value,
+        "type": order.type.value,
+        "tif": order.tif.value,
+        "position_side": order.position_side,
+        "price": listing.price_text(shot.ticks),
+        "qty": listing.quantity_text(shot.steps),
+        "filled": listing.quantity_text(shot.filled),
+        "reduce_only": order.reduce_only,
+        "close_position": order.close_position,
+        "status": shot.status.value,
+        "reason": shot.reason,
+    }
+
+
+def _match(fill: Fill, position_steps: int) -> dict[str, Any]:
+    """Ledger entry of a fill."""
+    listing = fill.listing
+    return {
+        "account": fill.account,
+        "symbol": listing.symbol,
+        "position_side": fill.position_side,
+        "order_id": fill.order_id,
+        "client_id": fill.client_id,
+        "trade_id": fill.trade_id,
+        "side": fill.side.value,
+        "price": listing.price_text(fill.ticks),
+        "qty": listing.quantity_text(fill.steps),
+        "maker": fill.maker,
+        "commission": money(fill.commission),
+        "realized": money(fill.realized),
+        "position": listing.quantity_text(position_steps),
+    }

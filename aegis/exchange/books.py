@@ -60,6 +60,7 @@ class Books:
         self._state = np.zeros((n, len(kernels.STATE)), np.int64)
         self._levels = np.zeros((n, 2, depth), np.int64)
         self._taken = np.zeros((n, 2, kernels.DEPTH_SLOTS, 3), np.int64)
+        self._prints = np.zeros((depth, 2), np.int64)
         self._scratch = (np.zeros_like(self._state), np.zeros_like(self._levels), np.zeros_like(self._taken))
         self._scratch_rows = (np.zeros(1, kernels.EVENT), np.zeros(2, kernels.PUBLIC))
         self._expose()
@@ -232,14 +233,11 @@ class Books:
         self._reserve(self.depth + 1)
         self._order -= 1  # sources count upwards, so these never meet theirs
         limit = side * kernels.NEVER if limit_ticks is None else limit_ticks
-        before = self._count
-        self._count = kernels.take(
+        self._count, filled = kernels.take(
             symbol, side, qty_steps, limit, self.now_ns, self._order,
-            self._state, self._levels, self._taken, self._public, self._count,
+            self._state, self._levels, self._taken, self._public, self._count, self._prints,
         )  # fmt: skip
-        rows = self._public[before : self._count]
-        trades = rows[rows["kind"] == kernels.TRADE]
-        return list(zip(trades["price"].tolist(), trades["qty"].tolist(), strict=True))
+        return [(ticks, steps) for ticks, steps in self._prints[:filled].tolist()]
 
     def displayed(self, symbol: int, side: int, ticks: int) -> int:
         """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""

@@ -9,11 +9,11 @@ from aegis.exchange.account import Account
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
-from aegis.exchange.matching import Matching, NewOrder
+from aegis.exchange.matching import Matching
 from aegis.exchange.orders import Order
 from aegis.exchange.rules import matched_price
 from aegis.exchange.state import State, TriggerDue
-from aegis.exchange.userstream import algo_update, average
+from aegis.exchange.userstream import algo_update
 from aegis.kernels.books import NEVER
 
 __all__ = ["MAX_OPEN_ALGO_ORDERS", "Conditional"]
@@ -146,26 +146,31 @@ class Conditional:
         if child.status.final:
             self.child_ended(child)
 
-    def _child(self, account: Account, algo: AlgoOrder) -> NewOrder:
+    def _child(self, account: Account, algo: AlgoOrder) -> Order:
         limited = algo.child_type is OrderType.LIMIT
         ticks = algo.ticks
         if limited and algo.price_match != "NONE":
             ticks = matched_price(self._state.books, algo.listing, algo.side, algo.price_match)
-        return NewOrder(
-            account=account,
+        return Order(
+            account=account.id,
             listing=algo.listing,
+            client_id=algo.client_id,
             side=algo.side,
             type=algo.child_type,
             tif=TimeInForce(algo.tif) if limited and algo.tif != "GTE_GTC" else TimeInForce.GTC,
             ticks=ticks,
             steps=abs(account.position(algo.listing, algo.position_side).steps) if algo.close_position else algo.steps,
-            client_id=algo.client_id,
             position_side=algo.position_side,
             reduce_only=algo.reduce_only or algo.close_position,
             stp=algo.stp,
             price_match=algo.price_match,
             good_till_ms=algo.good_till_ms,
-            parent=algo,
+            algo_id=algo.algo_id,
+            conditional_type=algo.type.value,
+            close_position=algo.close_position,
+            trigger_ticks=algo.trigger_ticks,
+            working_type=algo.working_type.value,
+            price_protect=algo.price_protect,
         )
 
     def child_ended(self, child: Order) -> None:
@@ -174,7 +179,7 @@ class Conditional:
         if algo is None or algo.status is not AlgoStatus.TRIGGERED:
             return
         algo.filled = child.filled
-        algo.average = average(child)
+        algo.average = child.average
         self._move(algo, AlgoStatus.FINISHED)
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -195,6 +200,8 @@ class Conditional:
 
     def bounds(self, symbol: int) -> tuple[int, int, int, int]:
         """(low, high) in ticks and (low, high) of the mark in 1e-8: what `Books.watch` must tell us of."""
+        if symbol not in self._waiting:
+            return -NEVER, NEVER, -NEVER, NEVER
         bounds = [-NEVER, NEVER, -NEVER, NEVER]
         for algo in self._waiting.get(symbol, ()):
             if algo.status is AlgoStatus.NEW:

@@ -7,10 +7,12 @@ import attrs
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import Account, Position
 from aegis.exchange.booking import ExpiryReason
+from aegis.exchange.brackets import Brackets
 from aegis.exchange.conditional import Conditional
 from aegis.exchange.listing import Listing
-from aegis.exchange.matching import Matching, NewOrder
+from aegis.exchange.matching import Matching
 from aegis.exchange.news import ContractNews
+from aegis.exchange.orders import Order
 from aegis.exchange.scenario import SETTLING, Plan, Step
 from aegis.exchange.state import State
 
@@ -90,22 +92,21 @@ class Contracts:
 
     def _deliver(self, account: Account, position: Position) -> None:
         state, listing = self._state, position.listing
-        ticks = max(1, round(state.mark_e8(listing) / listing.tick_e8))
+        ticks = max(1, round(state.mark(listing) / listing.tick))
         self._matching.force(
-            NewOrder(
-                account=account,
+            Order(
+                account=account.id,
                 listing=listing,
                 side=Side.SELL if position.steps > 0 else Side.BUY,
-                type=OrderType.LIMIT,
+                type=OrderType.MARKET,
                 tif=TimeInForce.IOC,
-                ticks=ticks,
+                ticks=0,
                 steps=abs(position.steps),
-                position_side=position.side,
                 client_id=f"settlement_autoclose-{state.now_ms}{state.count('autoclose')}",
+                position_side=position.side,
                 reduce_only=True,
-                liquidation=True,
             ),
-            free=False,
+            ticks,
         )
 
 
@@ -116,4 +117,4 @@ def _change(listing: Listing, step: Step) -> None:
         listing.delivery_ms = step.delivery_ms
     if step.max_leverage is not None:
         most = step.max_leverage
-        listing.rebracket(tuple(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets))
+        listing.brackets = Brackets(attrs.evolve(row, leverage=min(row.leverage, most)) for row in listing.brackets)

@@ -106,9 +106,11 @@ class Core:
             symbol, ticks = state.prints.pop(0)
             self.conditional.on_last(symbol, ticks)
         self.upkeep.watch_margins()
-        for symbol in sorted(state.dirty):
-            low, high, mark_low_e8, mark_high_e8 = self.conditional.bounds(symbol)
-            buys, sells = self.matching.bounds(symbol)
-            state.books.watch(symbol, max(low, buys), min(high, sells), mark_low_e8, mark_high_e8)
-        state.dirty.clear()
+        if state.dirty:
+            for symbol in sorted(state.dirty):
+                low, high, mark_low_e8, mark_high_e8 = self.conditional.bounds(symbol)
+                buys, sells = self.matching.bounds(symbol)
+                state.books.watch(symbol, max(low, buys), min(high, sells), mark_low_e8, mark_high_e8)
+            state.dirty.clear()
         state.flush_events()
+        state.ledger.commit()

@@ -10,6 +10,8 @@ import numpy as np
 
 __all__ = ["Latency", "LatencyStream"]
 
+#: How many words are drawn at once.
+_WORDS = 64
 _Z99 = 2.3263478740408408  # 99 % quantile of the standard normal
 
 
@@ -37,6 +39,7 @@ class LatencyStream:
         self.latency = latency
         self._bits = np.random.Philox(key=[seed & 0xFFFF_FFFF_FFFF_FFFF, 0x6C61_7465])
         self._draws = np.random.Generator(self._bits)
+        self._words: list[int] = []
 
     def draw_ns(self) -> int:
         if self.latency.median_ms == 0.0:
@@ -44,9 +47,29 @@ class LatencyStream:
         factor = math.exp(self.latency.sigma * float(self._draws.standard_normal()))
         return round(self.latency.median_ms * 1e6 * factor)
 
-    def below(self, bound: int) -> int:
-        """A whole number in [0, bound)."""
-        return int(self._draws.integers(bound))
+    def word(self) -> int:
+        """64 random bits."""
+        if not self._words:
+            self._words = self._bits.random_raw(_WORDS).tolist()
+        return self._words.pop()
+
+    def shuffled(self, queues: dict[str, list[Any]]) -> list[Any]:
+        """The queues merged in random order, each one's own order kept. They are used up."""
+        for queue in queues.values():
+            queue.reverse()
+        names, word = list(queues), self.word()
+        merged: list[Any] = []
+        while len(names) > 1:
+            word, choice = divmod(word, len(names))
+            if not word:  # used up
+                word = self.word()
+            queue = queues[names[choice]]
+            merged.append(queue.pop())
+            if not queue:
+                del names[choice]
+        for name in names:
+            merged += reversed(queues[name])
+        return merged
 
     def snapshot(self) -> dict[str, Any]:
         state: Any = self._bits.state
@@ -57,9 +80,11 @@ class LatencyStream:
             "buffer_pos": int(state["buffer_pos"]),
             "has_uint32": int(state["has_uint32"]),
             "uinteger": int(state["uinteger"]),
+            "words": list(self._words),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
+        self._words = list(saved["words"])
         words = {name: np.array(saved[name], dtype=np.uint64) for name in ("counter", "key", "buffer")}
         self._bits.state = {
             "bit_generator": "Philox",

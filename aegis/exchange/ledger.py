@@ -1,4 +1,6 @@
-"""The exchange's own record: append-only JSON lines, one `write` a line, so that no kill of a process loses one.
+"""The exchange's own record: append-only JSON lines. What one step of the exchange
+leaves is with the operating system before its answers and events go out, so that no kill of a process loses an entry
+of anything that somebody was told.
 
 Every line has `seq` (from 1, no gaps), `ns` (venue time) and `kind`:
 
@@ -19,7 +21,9 @@ Amounts are exact decimal texts. `ledger_view.py` reads it back, and is offered 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,6 +31,8 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.ledger_view import AccountView, Entry, LedgerView, fold_ledger, parse_entries, read_ledger
 
 __all__ = ["AccountView", "Entry", "Ledger", "LedgerView", "fold_ledger", "read_ledger"]
+
+Render = Callable[..., Entry]
 
 
 class Ledger:
@@ -42,7 +48,8 @@ class Ledger:
         """
         self.path = path
         self.seq = 0
-        self.entries: list[Entry] = []
+        self._noted: list[tuple[int, int, str, Render, tuple[Any, ...]]] = []
+        self._entries: list[Entry] = []
         self._fd = -1
         if path is None:
             return
@@ -59,17 +66,36 @@ class Ledger:
 
     def write(self, ns: int, kind: str, fields: Entry) -> None:
         """Append one entry. It is with the operating system when this returns."""
+        self.note(ns, kind, dict, fields)
+        self.commit()
+
+    def note(self, ns: int, kind: str, render: Render, *values: Any) -> None:
+        """Append one entry whose fields `render(*values)` makes of values that never change; see `commit`."""
         self.seq += 1
-        entry: Entry = {"seq": self.seq, "ns": ns, "kind": kind, **fields}
-        if self.path is None:
-            self.entries.append(entry)
+        self._noted.append((self.seq, ns, kind, render, values))
+
+    def commit(self) -> None:
+        """Hand all that was noted to the operating system, with one write; in memory it waits to be read."""
+        if self.path is None or not self._noted:
             return
-        line = msgspec.json.encode(entry) + b"\n"
-        while line:  # a short write is legal, if unheard of, for a regular file
-            line = line[os.write(self._fd, line) :]
+        lines = b"".join([msgspec.json.encode(entry) + b"\n" for entry in self._rendered()])
+        while lines:  # a short write is legal, if unheard of, for a regular file
+            lines = lines[os.write(self._fd, lines) :]
+
+    def _rendered(self) -> Iterator[Entry]:
+        noted, self._noted = self._noted, []
+        return ({"seq": seq, "ns": ns, "kind": kind, **render(*values)} for seq, ns, kind, render, values in noted)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Of a ledger in memory."""
+        if self.path is None:
+            self._entries.extend(self._rendered())
+        return self._entries
 
     def close(self) -> None:
         """Close the file; harmless when done twice."""
         if self._fd >= 0:
+            self.commit()
             os.close(self._fd)
             self._fd = -1

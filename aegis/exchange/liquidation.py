@@ -18,8 +18,9 @@ import attrs
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import Account, Position
 from aegis.exchange.booking import ExpiryReason
-from aegis.exchange.matching import Matching, NewOrder
+from aegis.exchange.matching import Matching
 from aegis.exchange.money import E8, amount_of, divide
+from aegis.exchange.orders import Order
 from aegis.exchange.state import State
 from aegis.exchange.userstream import account_update
 
@@ -100,21 +101,21 @@ class Liquidation:
         Args:
             borne_e16: what it is to bear already.
         """
-        self._matching.place(self._order(account, position, ticks))
+        self._matching.place(self._order(account, position, ticks), liquidation=True)
         if not position.steps:
             return 0
         loss_e16 = self._loss_e16(position, ticks)
         if loss_e16 is not None and borne_e16 + loss_e16 <= self._state.house["INSURANCE_CLEAR"] * E8:
-            self._matching.place(self._order(account, position, 0))
+            self._matching.place(self._order(account, position, 0), liquidation=True)
             return loss_e16
         self._deleverage(account, position, ticks)
         return 0
 
-    def _order(self, account: Account, position: Position, ticks: int) -> NewOrder:
+    def _order(self, account: Account, position: Position, ticks: int) -> Order:
         """Closes all of a position; at market for 0 ticks."""
         state = self._state
-        return NewOrder(
-            account=account,
+        return Order(
+            account=account.id,
             listing=position.listing,
             side=Side.SELL if position.steps > 0 else Side.BUY,
             type=OrderType.LIMIT if ticks else OrderType.MARKET,
@@ -125,7 +126,6 @@ class Liquidation:
             position_side=position.side,
             reduce_only=True,
             stp="NONE",
-            liquidation=True,
         )
 
     def _loss_e16(self, position: Position, ticks: int) -> int | None:
@@ -147,11 +147,11 @@ class Liquidation:
         for owner, other in self._ranked(account, position):
             steps = min(abs(position.steps), abs(other.steps))
             if steps:
-                self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), free=False)
+                self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), ticks)
                 opposite = self._order(owner, other, ticks)
-                self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), free=True)
+                self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), ticks, free=True)
         if position.steps:
-            self._matching.force(self._order(account, position, ticks), free=False)
+            self._matching.force(self._order(account, position, ticks), ticks)
 
     def _ranked(self, account: Account, position: Position) -> list[tuple[Account, Position]]:
         """Others' positions on the other side, the most profitable and most leveraged first."""

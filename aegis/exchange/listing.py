@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -12,18 +11,17 @@ from zlib import crc32
 import attrs
 import numpy as np
 
+from aegis.exchange.brackets import E8, Bracket, Brackets, usual_brackets
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
 __all__ = [
-    "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
+    "E8", "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
     "synthetic_listings",
 ]  # fmt: skip
 
 DAY_MS = 86_400_000
 #: What exchangeInfo gives as delivery date of a contract that never delivers.
 NO_DELIVERY_MS = 4_133_404_800_000
-#: `price * 10**8`: the unit of mark and index prices.
-E8 = 100_000_000
 
 
 def decimal_text(value: int, decimals: int) -> str:
@@ -32,18 +30,6 @@ def decimal_text(value: int, decimals: int) -> str:
         return str(value)
     digits = str(abs(value)).rjust(decimals + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-decimals]}.{digits[-decimals:]}"
-
-
-@attrs.frozen(kw_only=True)
-class Bracket:
-    """One notional bracket: `floor <= notional < cap`; maintenance margin is `notional * mmr - cum`."""
-
-    bracket: int
-    leverage: int
-    floor: Decimal
-    cap: Decimal
-    mmr: Decimal
-    cum: Decimal
 
 
 _CHANGES: Any = attrs.setters.NO_OP
@@ -82,7 +68,7 @@ class Listing:
     underlying_type: str = "COIN"
     onboard_ms: int = attrs.field(default=0, on_setattr=_CHANGES)
     delivery_ms: int = attrs.field(default=NO_DELIVERY_MS, on_setattr=_CHANGES)
-    brackets: tuple[Bracket, ...] = attrs.field(default=(), on_setattr=_CHANGES)
+    brackets: Brackets = attrs.field(default=Brackets(), converter=Brackets, on_setattr=_CHANGES)
     start_ticks: int = 0  # last price at the start
     activity: float = 0.0  # aggressive orders a second, long-run mean
     annual_vol: float = 0.5  # of the symbol's own part
@@ -120,25 +106,6 @@ class Listing:
     def unit_e16(self) -> int:
         """One step at a price of one tick, in 1e-16."""
         return self.tick_e8 * self.step_e8
-
-    @cached_property
-    def tiers(self) -> tuple[tuple[int, int, int], ...]:
-        """Of each bracket: (cap in 1e-16, maintenance margin rate in 1e-8, cum in 1e-16)."""
-        return tuple((int(row.cap * E8) * E8, int(row.mmr * E8), int(row.cum * E8) * E8) for row in self.brackets)
-
-    @cached_property
-    def caps_e16(self) -> tuple[int, ...]:
-        """By leverage: cap of the largest bracket that still allows it, in 1e-16."""
-        highest = max((row.leverage for row in self.brackets), default=20)
-        rows = [(row.leverage, int(row.cap * E8) * E8) for row in self.brackets]
-        return tuple(max((cap for most, cap in rows if most >= k), default=0) for k in range(highest + 1))
-
-    def rebracket(self, brackets: tuple[Bracket, ...]) -> None:
-        """Have other brackets from now on, and forget what was derived from those before."""
-        self.brackets = brackets
-        for name in ("tiers", "caps_e16"):
-            with suppress(AttributeError):  # not asked for so far
-                delattr(self, name)
 
     def price(self, ticks: int) -> Decimal:
         """Exact price of a number of ticks."""
@@ -256,7 +223,7 @@ def _listing(base: str, price: float | None, index: int, rank: int, seed: int, n
         multiplier_up=Decimal("1.05" if rank < 20 else "1.1"),
         multiplier_down=Decimal("0.95" if rank < 20 else "0.9"),
         onboard_ms=now_ms - (400 + int(2_000 * draw[2]) - min(rank, 300)) * DAY_MS,
-        brackets=_brackets(rank),
+        brackets=usual_brackets(rank),
         start_ticks=start_ticks,
         activity=activity,
         annual_vol=0.35 + (0.03 if rank == 1 else 0.0)
@@ -290,28 +257,6 @@ def _step(price: float, rank: int) -> Decimal:
     return Decimal(1).scaleb(min(0, -int(np.ceil(np.log10(price)))))
 
 
-def _brackets(rank: int) -> tuple[Bracket, ...]:
-    """Notional brackets; `cum` by PROTOCOL's recurrence, so that maintenance margin is continuous."""
-    if rank < 2:
-        rows = [(125, "0.004", 300_000), (100, "0.005", 3_000_000), (50, "0.01", 12_000_000), (20, "0.025", 70_000_000),
-                (10, "0.05", 200_000_000), (5, "0.1", 400_000_000), (2, "0.25", 800_000_000)]  # fmt: skip
-    else:
-        unit = 1 if rank > 60 else 5
-        rows = [(75, "0.01", 10_000 * unit), (50, "0.015", 50_000 * unit), (25, "0.02", 250_000 * unit),
-                (20, "0.025", 600_000 * unit), (10, "0.05", 1_500_000 * unit), (5, "0.1", 3_000_000 * unit),
-                (2, "0.25", 8_000_000 * unit)]  # fmt: skip
-    brackets: list[Bracket] = []
-    floor, cum, previous = Decimal(0), Decimal(0), Decimal(rows[0][1])
-    for number, (leverage, rate, cap) in enumerate(rows, start=1):
-        mmr = Decimal(rate)
-        cum += floor * (mmr - previous)
-        brackets.append(
-            Bracket(bracket=number, leverage=leverage, floor=floor, cap=Decimal(cap), mmr=mmr, cum=cum.normalize() + 0)
-        )
-        floor, previous = Decimal(cap), mmr
-    return tuple(brackets)
-
-
 def listing_from_precision(
     symbol: str, index: int, tick: Decimal, step: Decimal, start: Decimal, now_ms: int
 ) -> Listing:
@@ -332,8 +277,11 @@ def listing_from_precision(
         market_max_qty=step * 120_000,
         min_notional=Decimal(5),
         onboard_ms=now_ms - 1_000 * DAY_MS,
-        brackets=_brackets(0 if symbol in ("BTCUSDT", "ETHUSDT") else 100),
+        brackets=usual_brackets(0 if symbol in ("BTCUSDT", "ETHUSDT") else 100),
         start_ticks=int(start / tick),
         touch_steps=max(1, int(Decimal(50_000) / (start * step))),
         trade_steps=max(1, int(Decimal(500) / (start * step))),
     )
+
+
+# ------------------------------------------------------------------------------------------------------ exchangeInfo

@@ -20,7 +20,7 @@ from aegis.exchange.money import E8, E16, divide
 __all__ = ["Margins", "SymbolMargin", "liquidation_price", "require_margin", "symbol_margin"]
 
 
-@attrs.frozen
+@attrs.define
 class SymbolMargin:
     """One position's share; `notional_e16` is signed, everything else as the venue's positionRisk names it."""
 
@@ -35,6 +35,13 @@ class SymbolMargin:
     bid_e16: int
     ask_e16: int
 
+    def tie(self, position: Position) -> None:
+        """Take over what the position's open orders are now."""
+        unit = position.listing.unit_e16
+        self.bid_e16, self.ask_e16 = position.bids * unit, position.asks * unit
+        required = _required(self.notional_e16, self.bid_e16, self.ask_e16, position.setting.leverage)
+        self.open_order_initial = required - self.position_initial
+
     @property
     def initial(self) -> int:
         return self.position_initial + self.open_order_initial
@@ -46,23 +53,27 @@ class SymbolMargin:
 
 def symbol_margin(position: Position, mark_e8: int, bid_e16: int, ask_e16: int) -> SymbolMargin:
     """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond the position's own."""
-    notional = position.notional_e16(mark_e8)
-    unit = E8 * position.setting.leverage
-    size = abs(notional)
-    initial = divide(size, unit)
-    required = max(abs(notional + bid_e16), abs(notional - ask_e16), size) if bid_e16 or ask_e16 else size
+    notional, setting = position.notional_e16(mark_e8), position.setting
+    initial = divide(abs(notional), E8 * setting.leverage) if notional else 0
+    required = _required(notional, bid_e16, ask_e16, setting.leverage) if bid_e16 or ask_e16 else initial
     return SymbolMargin(
         position,
-        position.setting.isolated,
+        setting.isolated,
         mark_e8,
         notional,
         position.unrealized(mark_e8) if notional else 0,
         initial,
-        divide(required, unit) - initial,
+        required - initial,
         position.maintenance_margin(mark_e8) if notional else 0,
         bid_e16,
         ask_e16,
     )
+
+
+def _required(notional_e16: int, bid_e16: int, ask_e16: int, leverage: int) -> int:
+    """Initial margin of the largest that a position can become when all bids or all asks fill."""
+    long, short = notional_e16 + bid_e16, ask_e16 - notional_e16
+    return divide(max(long, short, -long, -short, abs(notional_e16)), E8 * leverage)
 
 
 class Margins:
@@ -78,7 +89,9 @@ class Margins:
         self._books = books
         self._rows: dict[Position, SymbolMargin] = {}
         self._version = -1
-        self._symbols: np.ndarray | None = None
+        self._known: dict[Position, None] = {}
+        self._symbols = np.zeros(0, np.int64)
+        """Of `_known`: every position that was ever used."""
         self._marks: list[int] = []
         self.unrealized = self.position_initial = self.open_order_initial = self.maintenance = 0
         self.cross_unrealized = self.cross_initial = self.cross_maintenance = 0
@@ -87,9 +100,8 @@ class Margins:
         """Itself, up to date."""
         changed, books = self.account.changed, self._books
         if changed:
-            marks = books.mark_e8
-            for position in changed:
-                self._replace(position, int(marks[position.listing.index]))
+            for position, whole in changed.items():
+                self._replace(position, books.mark_e8.item(position.listing.index), whole)
             changed.clear()
         if self._version != books.version:
             self._version = books.version
@@ -97,32 +109,35 @@ class Margins:
         return self
 
     def _follow_marks(self) -> None:
-        if self._symbols is None:
-            self._symbols = np.array([position.listing.index for position in self._rows], np.int64)
+        if len(self._symbols) != len(self._known):
+            self._symbols = np.array([position.listing.index for position in self._known], np.int64)
             self._marks = []
         marks: list[int] = self._books.mark_e8[self._symbols].tolist()
         if marks != self._marks:
             self._marks = marks
-            for row, mark_e8 in zip(list(self._rows.values()), marks, strict=True):
-                if row.mark_e8 != mark_e8:
-                    self._replace(row.position, mark_e8)
+            for position, mark_e8 in zip(self._known, marks, strict=True):
+                row = self._rows.get(position)
+                if row is not None and row.mark_e8 != mark_e8:
+                    self._replace(position, mark_e8, True)
 
-    def _replace(self, position: Position, mark_e8: int) -> None:
+    def _replace(self, position: Position, mark_e8: int, whole: bool) -> None:
+        """Compute a position's share anew; not `whole`: only what its open orders tie up has changed."""
         old = self._rows.get(position)
+        if old is not None and not whole and position.used and old.mark_e8 == mark_e8:
+            before = old.open_order_initial
+            old.tie(position)
+            self.open_order_initial += old.open_order_initial - before
+            return
         if old is not None:
             self._add(old, -1)
         if position.used:
+            if position not in self._known:
+                self._known[position] = None
             unit = position.listing.unit_e16
-            new = symbol_margin(position, mark_e8, position.bids * unit, position.asks * unit)
-            self._rows[position] = new
+            new = self._rows[position] = symbol_margin(position, mark_e8, position.bids * unit, position.asks * unit)
             self._add(new, 1)
-            if old is None:
-                self._symbols = None
-                self._version = -1
         elif old is not None:
             del self._rows[position]
-            self._symbols = None
-            self._version = -1
 
     def _add(self, row: SymbolMargin, sign: int) -> None:
         self.unrealized += sign * row.unrealized
@@ -175,10 +190,9 @@ def require_margin(margins: Margins, position: Position, side: Side, steps: int,
     # The side of the order decides: what the position becomes when every order on that side fills.
     notional = before.notional_e16
     exposure = abs(notional + bid) if buys else abs(notional - ask)
-    if exposure > listing.caps_e16[position.setting.leverage] and exposure > abs(notional):
+    if exposure > listing.brackets.cap_e16(position.setting.leverage) and exposure > abs(notional):
         raise Refusal(-2027)
-    required = divide(max(abs(notional + bid), abs(notional - ask), abs(notional)), E8 * position.setting.leverage)
-    cost = required - before.initial
+    cost = _required(notional, bid, ask, position.setting.leverage) - before.initial
     if cost <= 0:
         return
     adverse_e24 = max(0, (price_e16 - before.mark_e8 * E8) * side.sign) * steps * listing.step_e8
@@ -210,15 +224,15 @@ def _price(legs: list[Position], wallet: int) -> int:
     listing = legs[0].listing
     sizes = [(leg.steps * listing.step_e8, leg.entry_e16) for leg in legs]
     # Each side has a bracket of its own: try those that fit together, from the smallest.
-    for tiers in _combinations(listing.tiers, len(legs)):
+    for tiers in _combinations(listing.brackets.tiers, len(legs)):
         top_e16 = wallet * E8 + sum(tier[2] for tier in tiers) - sum(size * entry for size, entry in sizes) // E8
         bottom_e16 = sum(abs(size) * tier[1] for (size, _), tier in zip(sizes, tiers, strict=True))
         bottom_e16 -= sum(size for size, _ in sizes) * E8
         if not bottom_e16 or top_e16 * bottom_e16 <= 0:
             continue
         found = divide(top_e16 * E8, bottom_e16) if bottom_e16 > 0 else divide(-top_e16 * E8, -bottom_e16)
-        notionals = [abs(size) * found for size, _ in sizes]
-        if all(_lies_in(notional, tier, listing.tiers) for notional, tier in zip(notionals, tiers, strict=True)):
+        rows = zip(sizes, tiers, strict=True)
+        if all(_lies_in(abs(size) * found, tier, listing.brackets.tiers) for (size, _), tier in rows):
             return found
     return found
 

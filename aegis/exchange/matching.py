@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
-
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import Account, PositionSide
+from aegis.exchange.account import Account
 from aegis.exchange.booking import Booking, ExpiryReason
-from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.margin import require_margin
@@ -24,37 +21,13 @@ from aegis.exchange.orders import Amendment, Order
 from aegis.exchange.state import State
 from aegis.kernels.books import NEVER
 
-__all__ = ["MAX_OPEN_ORDERS", "RESTING", "Matching", "NewOrder"]
+__all__ = ["MAX_OPEN_ORDERS", "RESTING", "Matching"]
 
 MAX_OPEN_ORDERS = 200
 #: Times in force of orders that wait in the book.
 RESTING = (TimeInForce.GTC, TimeInForce.GTX, TimeInForce.GTD)
 #: What a MARKET buy is assumed to cost when margin is checked, in 1/10000 of the ask.
 _MARKET_BUY_ALLOWANCE = 10_005
-
-
-@attrs.frozen(kw_only=True)
-class NewOrder:
-    """An order that passed the filters; what depends on position, margin and book is checked on placing."""
-
-    account: Account
-    listing: Listing
-    side: Side
-    type: OrderType
-    tif: TimeInForce
-    ticks: int
-    """0 for MARKET."""
-    steps: int
-    client_id: str
-    position_side: PositionSide = "BOTH"
-    reduce_only: bool = False
-    stp: str = "EXPIRE_MAKER"
-    price_match: str = "NONE"
-    good_till_ms: int = 0
-    """GTD: when it ends by itself."""
-    parent: AlgoOrder | None = None
-    """The conditional order whose child this is."""
-    liquidation: bool = False
 
 
 class Matching:
@@ -69,85 +42,64 @@ class Matching:
         self._state = state
         self._booking = Booking(state, position_changed, child_ended)
         self.finish = self._booking.finish
-        self.restore = self._booking.rest
 
     # -- placing -----------------------------------------------------------------------------------------------------
 
-    def place(self, new: NewOrder) -> Order:
-        """Accept an order and let it meet the book.
+    def place(self, order: Order, *, liquidation: bool = False) -> Order:
+        """Accept an order that passed the filters, and let it meet the book.
 
         Raises:
             Refusal: nothing was accepted.
         """
-        state = self._state
-        if new.listing.status != "TRADING" and not new.liquidation:  # where a conditional order's child meets a halt
+        state, symbol = self._state, order.listing.index
+        if order.listing.status != "TRADING" and not liquidation:  # where a conditional order's child meets a halt
             raise Refusal(-4141)
-        if new.parent is None and not new.liquidation:
-            if state.orders.open_client(new.account.id, new.client_id) is not None:
+        if not order.algo_id and not liquidation:
+            if state.orders.open_client(order.account, order.client_id) is not None:
                 raise Refusal(-4116)
-            if state.orders.count_open(new.account.id, new.listing.index) >= MAX_OPEN_ORDERS:
+            if state.orders.count_open(order.account, symbol) >= MAX_OPEN_ORDERS:
                 raise Refusal(-2025)
-        order = self.draft(new)
-        limit = self._limit(order, unbounded=new.liquidation)
+        self.draft(order)
+        limit = self._limit(order, unbounded=liquidation)
         if order.reduce_only:
             order.steps = self._reducible(order, order.steps)
         else:
-            self._require_margin(order)
+            self._require_margin(order, order.ticks, order.steps)
         self._require_fillable(order, limit)
-        order.order_id = state.orders.next_id(new.listing.index)
+        order.order_id = state.orders.next_id(symbol)
         state.orders.add(order)
-        self._booking.record(order, "NEW", ExpiryReason.NONE)
-        self._take(order, limit, "CALCULATED" if new.liquidation else "TRADE")
+        self._booking.record(order, "NEW")
+        self._take(order, limit, "CALCULATED" if liquidation else "TRADE")
         return order
 
-    def draft(self, new: NewOrder) -> Order:
-        """The order that this asks for, known to nobody."""
-        parent = new.parent
-        order = Order(
-            account=new.account.id,
-            listing=new.listing,
-            order_id=0,
-            client_id=new.client_id,
-            side=new.side,
-            type=new.type,
-            tif=new.tif,
-            ticks=new.ticks,
-            steps=new.steps,
-            position_side=new.position_side,
-            # In hedge mode what closes a side is reduce-only without being told so.
-            reduce_only=new.reduce_only or new.position_side == ("LONG" if new.side is Side.SELL else "SHORT"),
-            created_ms=self._state.now_ms,
-            updated_ms=self._state.now_ms,
-            original_type=new.type.value if parent is None else parent.type.value,
-            stp=new.stp,
-            price_match=new.price_match,
-            good_till_ms=new.good_till_ms,
-        )
-        if parent is not None:
-            order.algo_id = parent.algo_id
-            order.close_position = parent.close_position
-            order.trigger_ticks = parent.trigger_ticks
-            order.working_type = parent.working_type.value
-            order.price_protect = parent.price_protect
+    def draft(self, order: Order) -> Order:
+        """Complete an order by what follows from the account's mode and the time; nobody knows it yet."""
+        order.created_ms = order.updated_ms = self._state.now_ms
+        order.position = self._state.accounts[order.account].position(order.listing, order.position_side)
+        if order.position_side == ("LONG" if order.side is Side.SELL else "SHORT"):
+            order.reduce_only = True  # in hedge mode what closes a side may only reduce, without being told so
         return order
+
+    def restore(self, order: Order) -> None:
+        """Put an open order of a saved state back into the book."""
+        order.position = self._state.accounts[order.account].position(order.listing, order.position_side)
+        self._booking.rest(order)
 
     def _touch(self, order: Order) -> int:
         """The other side's best price, ticks."""
         books = self._state.books
-        return int((books.ask if order.side is Side.BUY else books.bid)[order.listing.index])
+        return (books.ask if order.side is Side.BUY else books.bid).item(order.listing.index)
 
-    def _require_margin(self, order: Order) -> None:
-        """Raises Refusal -2027 or -2019: see `require_margin`."""
-        state, listing = self._state, order.listing
-        ticks, price_e16 = self._touch(order), listing.tick_e8 * E8
-        if order.type is OrderType.LIMIT:
-            price_e16 *= order.ticks if order.side is Side.BUY else max(ticks, order.ticks)
-        else:
+    def _require_margin(self, order: Order, ticks: int, steps: int) -> None:
+        """For so much at a price (0: at market). Raises Refusal -2027 or -2019: see `require_margin`."""
+        side, price_e16 = order.side, order.listing.tick_e8 * E8
+        if ticks and side is Side.BUY:
             price_e16 *= ticks
-            if order.side is Side.BUY:
-                price_e16 = price_e16 * _MARKET_BUY_ALLOWANCE // 10_000
-        position = state.accounts[order.account].position(listing, order.position_side)
-        require_margin(state.margins[order.account], position, order.side, order.open_steps, price_e16)
+        elif side is Side.BUY:
+            price_e16 = price_e16 * self._touch(order) * _MARKET_BUY_ALLOWANCE // 10_000
+        else:
+            price_e16 *= max(self._touch(order), ticks)
+        require_margin(self._state.margins[order.account], order.position, side, steps, price_e16)
 
     def _limit(self, order: Order, *, unbounded: bool) -> int:
         """Worst price the order takes at, ticks. A MARKET order is bounded by the symbol's marketTakeBound at mark.
@@ -172,8 +124,7 @@ class Matching:
 
         Orders that take at once compete with nobody; those that may rest share the position with the resting ones.
         """
-        state = self._state
-        position = state.accounts[order.account].position(order.listing, order.position_side)
+        state, position = self._state, order.position
         if position.sign != -order.side.sign:
             raise Refusal(-2022)
         free = abs(position.steps)
@@ -202,16 +153,16 @@ class Matching:
         reach = max(0, (limit - self._touch(order)) * sign + 1)
         return int(sizes[:reach].sum())
 
-    def force(self, new: NewOrder, *, free: bool) -> None:
-        """Fill an order in full at its own price without the book: liquidation against a chosen counterparty."""
-        order = self.draft(new)
-        order.order_id = self._state.orders.next_id(new.listing.index)
+    def force(self, order: Order, ticks: int, *, free: bool = False) -> None:
+        """Fill an order of the exchange's own in full outside the book: delivery, a chosen counterparty."""
+        self.draft(order)
+        order.order_id = self._state.orders.next_id(order.listing.index)
         self._state.orders.add(order)
-        self._booking.record(order, "NEW", ExpiryReason.NONE)
-        self._booking.fill(order, order.steps, order.ticks, maker=False, execution="CALCULATED", free=free)
+        self._booking.record(order, "NEW")
+        self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED", free=free)
         self._booking.settle(order)
         self._booking.after_fills(order)
-        self._state.dirty.add(new.listing.index)
+        self._state.dirty.add(order.listing.index)
 
     # -- modifying ---------------------------------------------------------------------------------------------------
 
@@ -235,7 +186,7 @@ class Matching:
                 number=state.count("amendment"), ms=state.now_ms, before=before, after=after, modify_id=modify_id,
             )
         )  # fmt: skip
-        self._booking.record(order, "AMENDMENT", ExpiryReason.NONE)
+        self._booking.record_amendment(order, modify_id)
         self._take(order, order.ticks, "TRADE")
 
     def _modified_steps(self, order: Order, ticks: int, steps: int) -> int:
@@ -244,7 +195,7 @@ class Matching:
             return order.filled + self._reducible(order, steps - order.filled)
         self._booking.tie(order, -order.open_steps)
         try:
-            self._require_margin(attrs.evolve(order, ticks=ticks, steps=steps))
+            self._require_margin(order, ticks, steps - order.filled)
         finally:
             self._booking.tie(order, order.open_steps)
         return steps
@@ -260,7 +211,8 @@ class Matching:
         met = self._own_order_met(order, limit)
         if met is not None:
             limit = met.ticks - order.side.sign
-        prints = state.books.take(symbol, order.side.sign, order.open_steps, limit)
+        sign = order.side.sign
+        prints = state.books.take(symbol, sign, order.open_steps, limit) if self._crosses(order, limit) else []
         if order.stp == "EXPIRE_MAKER":
             worst = prints[-1][0] if prints else None
             self._expire_crossed(order, limit if order.type is OrderType.LIMIT else worst)
@@ -270,7 +222,7 @@ class Matching:
             self._booking.after_fills(order)
         for ticks, steps in prints:
             state.prints.append((symbol, ticks))
-            self.on_print(symbol, ticks, steps, order.side.sign)
+            self.on_print(symbol, ticks, steps, sign)
         if order.status.final:
             self._booking.settle(order)
         elif met is not None:
@@ -280,7 +232,7 @@ class Matching:
         elif order.tif in (TimeInForce.IOC, TimeInForce.FOK):
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.IOC_REMAINDER)
         else:
-            order.ahead = state.books.displayed(symbol, order.side.sign, order.ticks)
+            order.ahead = state.books.displayed(symbol, sign, order.ticks)
             self._booking.rest(order)
             if order.reduce_only and prints:
                 self._booking.cut_reduce_only(order)
@@ -310,7 +262,7 @@ class Matching:
 
     def _expire_crossed(self, order: Order, reach: int | None) -> None:
         """Self-trade prevention EXPIRE_MAKER: own resting orders that this one would have met."""
-        if reach is None:
+        if reach is None or not self._state.orders.count_open(order.account, order.listing.index):
             return
         for resting in self._state.orders.open_orders(order.account, order.listing.index):
             if resting.side is not order.side and (reach - resting.ticks) * order.side.sign >= 0:
@@ -322,7 +274,9 @@ class Matching:
         """A public print: serve the resting orders it reaches, best price first, then first come."""
         used = 0
         resting = self._state.orders.resting(symbol)
-        for order in sorted(resting, key=lambda order: -order.ticks * order.side.sign):
+        if len(resting) > 1:
+            resting.sort(key=lambda order: -order.ticks * order.side.sign)
+        for order in resting:
             through = (order.ticks - ticks) * order.side.sign
             if order.status.final or through < 0 or (through == 0 and aggressor == order.side.sign):
                 continue
@@ -356,6 +310,10 @@ class Matching:
 
     def bounds(self, symbol: int) -> tuple[int, int]:
         """(highest resting buy, lowest resting sell), ticks: prices that `on_print` and `on_quote` must see."""
-        resting = self._state.orders.resting(symbol)
-        low = max((order.ticks for order in resting if order.side is Side.BUY), default=-NEVER)
-        return low, min((order.ticks for order in resting if order.side is Side.SELL), default=NEVER)
+        low, high = -NEVER, NEVER
+        for order in self._state.orders.resting(symbol):
+            if order.side is Side.BUY:
+                low = max(low, order.ticks)
+            else:
+                high = min(high, order.ticks)
+        return low, high

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 
-from aegis.exchange.listing import E8, decimal_text
+from aegis.exchange.brackets import E8
+from aegis.exchange.listing import decimal_text
 
 __all__ = ["E8", "E16", "MONEY", "amount_of", "decimal_of", "divide", "money", "plain"]
 

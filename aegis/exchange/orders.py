@@ -8,27 +8,16 @@ import attrs
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
-from aegis.exchange.account import PositionSide
+from aegis.exchange.account import Position, PositionSide
 from aegis.exchange.listing import Listing
-from aegis.exchange.money import E8, divide
+from aegis.exchange.money import E8, divide, plain
 
-__all__ = ["Amendment", "Order", "OrderStore"]
+__all__ = ["Amendment", "Order", "OrderStore", "average_price"]
 
 _KEPT_FINAL = 100_000
 #: Every 7th symbol numbers its orders beyond 2**53, as some of the venue's symbols do.
 _LARGE_BASE = 8_389_765_000_000_000_000
 _SPACE = 1_000_000_000_000
-
-_AFTER_OPEN = frozenset(
-    {
-        OrderStatus.PARTIALLY_FILLED,
-        OrderStatus.FILLED,
-        OrderStatus.CANCELED,
-        OrderStatus.EXPIRED,
-        OrderStatus.EXPIRED_IN_MATCH,
-    }
-)
-_NEXT = {OrderStatus.NEW: _AFTER_OPEN, OrderStatus.PARTIALLY_FILLED: _AFTER_OPEN}
 
 
 @attrs.frozen(kw_only=True)
@@ -48,18 +37,19 @@ class Order:
 
     account: str
     listing: Listing
-    order_id: int
     client_id: str
     side: Side
     type: OrderType
     tif: TimeInForce
     ticks: int
     steps: int
-    reduce_only: bool
-    created_ms: int
-    updated_ms: int
-    original_type: str
-    """The conditional type, for the child of a conditional order."""
+    order_id: int = 0
+    """Given when it is accepted, as are the times."""
+    created_ms: int = 0
+    updated_ms: int = 0
+    reduce_only: bool = False
+    conditional_type: str = ""
+    """Of the child of a conditional order: that one's type."""
     close_position: bool = False
     trigger_ticks: int = 0
     working_type: str = "CONTRACT_PRICE"
@@ -80,26 +70,25 @@ class Order:
     """Steps displayed at its price before it came, and not traded since: they are served first."""
     resting: bool = False
     """Whether it waits in the book; kept by `OrderStore`."""
+    position: Position = attrs.field(init=False, repr=False)
+    """What its fills go to; known from `Matching.draft` on."""
+
+    @property
+    def original_type(self) -> str:
+        return self.conditional_type or self.type.value
 
     @property
     def open_steps(self) -> int:
         return self.steps - self.filled
 
     @property
-    def average_price_digits(self) -> int:
-        """Digits after the point of `average_price`: at most four more than the symbol's prices have."""
-        return self.listing.price_decimals + 4
-
-    @property
-    def average_price(self) -> int:
-        """Average fill price in units of its last digit, half-even; 0 without a fill."""
-        if not self.filled:
-            return 0
-        return divide(self.quote_e16 * 10**self.average_price_digits, self.filled * self.listing.step_e8 * E8)
+    def average(self) -> str:
+        """Shortest text of the average fill price."""
+        return average_price(self.listing, self.quote_e16, self.filled)
 
     def move(self, status: OrderStatus, now_ms: int) -> None:
         """Change state. Raises InvariantBroken on a transition that cannot be."""
-        if status not in _NEXT.get(self.status, frozenset()):
+        if self.status.final or status is OrderStatus.NEW or status is OrderStatus.REJECTED:
             raise InvariantBroken(f"order {self.order_id} cannot go from {self.status.value} to {status.value}")
         self.status = status
         self.updated_ms = now_ms
@@ -110,7 +99,15 @@ class Order:
             raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {self.open_steps} are open")
         self.filled += steps
         self.quote_e16 += steps * ticks * self.listing.unit_e16
-        self.move(OrderStatus.PARTIALLY_FILLED if self.open_steps else OrderStatus.FILLED, now_ms)
+        self.move(OrderStatus.FILLED if self.filled == self.steps else OrderStatus.PARTIALLY_FILLED, now_ms)
+
+
+def average_price(listing: Listing, quote_e16: int, steps: int) -> str:
+    """Shortest text of what a step of `steps` cost, with at most four digits more than the symbol's prices."""
+    if not steps:
+        return "0"
+    digits = listing.price_decimals + 4
+    return plain(divide(quote_e16 * 10**digits, steps * listing.step_e8 * E8), digits)
 
 
 class OrderStore:

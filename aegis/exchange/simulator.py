@@ -178,7 +178,8 @@ class Simulator:
     def _run_next(self) -> None:
         due = self._core.state.timetable.pop()
         if isinstance(due, UserPush):
-            self.user_events(due.account, due.payload)
+            for payload in due.payloads():
+                self.user_events(due.account, payload)
         elif isinstance(due, TriggerDue):
             self._core.triggered(due)
         elif isinstance(due, str):
@@ -189,12 +190,6 @@ class Simulator:
     def next_ns(self) -> int | None:
         """The earliest thing that is scheduled; the market may touch an order before it."""
         return self._core.state.timetable.next_ns
-
-    def news(self) -> list[News]:
-        """What the public has to hear, since the last call."""
-        news = list(self._core.state.news)
-        self._core.state.news.clear()
-        return news
 
     # -- money -------------------------------------------------------------------------------------------------------
 
@@ -207,6 +202,12 @@ class Simulator:
         and the funding that were paid, and what the insurance fund holds. With the wallets it sums up to what there was
         at the start."""
         return {reason: decimal_of(amount) for reason, amount in self._core.state.house.items()}
+
+    def news(self) -> list[News]:
+        """What the public has to hear, since the last call."""
+        news = list(self._core.state.news)
+        self._core.state.news.clear()
+        return news
 
     # -- private stream ----------------------------------------------------------------------------------------------
 

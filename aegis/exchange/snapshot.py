@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import cattrs
+import msgspec
 
 from aegis.core.errors import ConfigError
 from aegis.exchange.account import Account, Position, SymbolSetting
@@ -109,12 +110,12 @@ def _load_account(account: Account, row: dict[str, Any], convert: cattrs.Convert
         position.bids = position.asks = 0  # the open orders are put into the book anew
         account.positions[position.listing.index, position.side] = position
         account.isolated += position.isolated_wallet
-        account.changed[position] = None
+        account.changed[position] = True
 
 
 def _due_out(due: UserPush | TriggerDue | str) -> list[Any]:
     if isinstance(due, UserPush):
-        return ["push", due.account, due.payload.decode()]
+        return ["push", due.account, *(payload.decode() for payload in due.payloads())]
     if isinstance(due, TriggerDue):
         return ["trigger", due.algo_id]
     return ["timer", due]
@@ -123,7 +124,7 @@ def _due_out(due: UserPush | TriggerDue | str) -> list[Any]:
 def _due_in(kind: str, values: list[Any]) -> Due:
     match kind:
         case "push":
-            return UserPush(str(values[0]), str(values[1]).encode())
+            return UserPush(str(values[0]), [(msgspec.json.decode, (payload,)) for payload in values[1:]])
         case "trigger":
             return TriggerDue(int(values[0]))
         case "timer":

@@ -30,9 +30,12 @@ _KEPT_INCOME = 100_000
 _KEPT_NEWS = 10_000
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class Fill:
-    """One of our accounts' trades. `trade_id` is unique within its symbol, also between fills of one public print."""
+    """One of our accounts' trades. `trade_id` is unique within its symbol, also between fills of one public print.
+
+    Money is in 1e-8. Never changed.
+    """
 
     account: str
     listing: Listing
@@ -46,20 +49,12 @@ class Fill:
     maker: bool
     commission: int
     realized: int
-    position_side: PositionSide = "BOTH"
-
-    @property
-    def price(self) -> Decimal:
-        return self.listing.price(self.ticks)
-
-    @property
-    def quantity(self) -> Decimal:
-        return self.listing.quantity(self.steps)
+    position_side: PositionSide
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class Income:
-    """One wallet movement, as GET /fapi/v1/income tells it."""
+    """One wallet movement (1e-8), as GET /fapi/v1/income tells it. Never changed."""
 
     account: str
     symbol: str
@@ -67,15 +62,25 @@ class Income:
     amount: int
     ms: int
     id: int
-    trade_id: str
+    trade_id: int
+    """0 for none."""
 
 
-@attrs.frozen
+Event = dict[str, Any]
+
+
+@attrs.define
 class UserPush:
-    """A user event on its way to the account's sockets."""
+    """User events on their way to the account's sockets. They are written as JSON when they get there.
+
+    Each is a function and values that never change, of which it makes the event.
+    """
 
     account: str
-    payload: bytes
+    events: list[tuple[Callable[..., Event], tuple[Any, ...]]]
+
+    def payloads(self) -> list[bytes]:
+        return [msgspec.json.encode(render(*values)) for render, values in self.events]
 
 
 @attrs.frozen
@@ -152,7 +157,7 @@ class State:
         """Symbols whose watched bounds must be set anew."""
         self.countdowns: dict[tuple[str, int], int] = {}
         """(account, symbol) -> when its orders are cancelled, ms (countdownCancelAll)."""
-        self._outbox: list[tuple[str, str, dict[str, Any]]] = []
+        self._outbox: list[tuple[str, str, Callable[..., Event], tuple[Any, ...]]] = []
         self.last_push_ns: dict[str, int] = {}
         self.news: deque[News] = deque(maxlen=_KEPT_NEWS)
         """For the public; whoever serves it takes it out."""
@@ -169,7 +174,7 @@ class State:
 
     def mark_e8(self, listing: Listing) -> int:
         """Mark price in 1e-8."""
-        return int(self.books.mark_e8[listing.index])
+        return self.books.mark_e8.item(listing.index)
 
     def mark(self, listing: Listing) -> Decimal:
         """Mark price."""
@@ -190,50 +195,45 @@ class State:
         """Move money (1e-8) into a wallet, out of it when negative: the only way in which a wallet changes."""
         account.wallet += amount
         self.house[reason] -= amount
-        self.ledger.write(
-            self.now_ns,
-            "balance",
-            {
-                "account": account.id,
-                "symbol": symbol,
-                "reason": reason,
-                "amount": money(amount),
-                "wallet": money(account.wallet),
-            },
-        )
-        self.incomes.append(
-            Income(
-                account=account.id,
-                symbol=symbol,
-                type=reason,
-                amount=amount,
-                ms=self.now_ms,
-                id=self.count("income"),
-                trade_id=str(trade_id) if trade_id else "",
-            )
-        )
+        self.ledger.note(self.now_ns, "balance", _balance, account.id, symbol, reason, amount, account.wallet)
+        self.incomes.append(Income(account.id, symbol, reason, amount, self.now_ms, self.count("income"), trade_id))
 
     # -- user events -------------------------------------------------------------------------------------------------
 
-    def tell(self, account: str, event: dict[str, Any]) -> None:
+    def tell(self, account: str, event: Event) -> None:
         """Queue a user event; it leaves at the end of the step."""
-        self._outbox.append((account, str(event["e"]), event))
+        self._outbox.append((account, str(event["e"]), dict, (event,)))
+
+    def tell_later(self, account: str, kind: str, render: Callable[..., Event], *values: Any) -> None:
+        """The same for an event that `render(*values)` makes of values that never change, if somebody reads it."""
+        self._outbox.append((account, kind, render, values))
 
     def flush_events(self) -> None:
         """Send what this step queued: one latency an account, kinds in random relative order, each kind in its own.
 
         One account's events travel on one connection, so a later step's never overtake an earlier one's.
         """
-        by_account: dict[str, dict[str, deque[dict[str, Any]]]] = {}
-        for account, kind, event in self._outbox:
-            by_account.setdefault(account, {}).setdefault(kind, deque()).append(event)
-        self._outbox.clear()
+        outbox = self._outbox
+        if not outbox:
+            return
+        if len(outbox) == 1:  # by far the most frequent
+            account, _, render, values = outbox.pop()
+            self._push(account, [(render, values)])
+            return
+        by_account: dict[str, dict[str, list[Any]]] = {}
+        for account, kind, render, values in outbox:
+            by_account.setdefault(account, {}).setdefault(kind, []).append((render, values))
+        outbox.clear()
         for account, kinds in by_account.items():
-            at_ns = max(self.now_ns + self.draws.draw_ns(), self.last_push_ns.get(account, 0))
-            self.last_push_ns[account] = at_ns
-            while kinds:
-                names = list(kinds)
-                name = names[self.draws.below(len(names)) if len(names) > 1 else 0]
-                self.timetable.add(at_ns, UserPush(account, msgspec.json.encode(kinds[name].popleft())))
-                if not kinds[name]:
-                    del kinds[name]
+            self._push(account, self.draws.shuffled(kinds))
+
+    def _push(self, account: str, events: list[tuple[Callable[..., Event], tuple[Any, ...]]]) -> None:
+        at_ns = max(self.now_ns + self.draws.draw_ns(), self.last_push_ns.get(account, 0))
+        self.last_push_ns[account] = at_ns
+        self.timetable.add(at_ns, UserPush(account, events))
+
+
+def _balance(account: str, symbol: str, reason: str, amount: int, wallet: int) -> dict[str, Any]:
+    """Ledger entry of a wallet movement."""
+    fields = {"account": account, "symbol": symbol, "reason": reason}
+    return {**fields, "amount": money(amount), "wallet": money(wallet)}

@@ -6,25 +6,31 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from aegis.core.values import OrderType
-from aegis.exchange.account import Account, Position
+import attrs
+
+from aegis.core.values import OrderStatus, OrderType
+from aegis.exchange.account import Account, Position, unrealized
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import plain
-from aegis.exchange.orders import Order
+from aegis.exchange.orders import Order, average_price
 from aegis.exchange.state import Fill
 
 __all__ = [
     "LISTEN_KEY_LIFE_MS",
     "ListenKeys",
+    "OrderShot",
+    "PositionShot",
     "account_update",
     "algo_update",
-    "average",
     "callback_text",
     "leverage_update",
     "listen_key_expired",
+    "money_moved",
+    "order_amended",
     "order_trade_update",
+    "position_shot",
     "price",
     "quantity",
     "trade_lite",
@@ -34,44 +40,71 @@ LISTEN_KEY_LIFE_MS = 3_600_000
 Event = dict[str, Any]
 
 
-def order_trade_update(
-    order: Order,
-    now_ms: int,
-    execution: str,
-    *,
-    fill: Fill | None = None,
-    notional: tuple[str, str] = ("0", "0"),
-    expiry_reason: int = 0,
-) -> Event:
-    """ORDER_TRADE_UPDATE.
+@attrs.define
+class OrderShot:
+    """What an order is at a moment, for whoever writes it down later. Never changed."""
 
-    Args:
-        execution: `x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT.
-        notional: bid and ask notional of the open orders that may add to the position.
-        expiry_reason: `er`.
-    """
+    order: Order
+    ms: int
+    status: OrderStatus
+    ticks: int
+    steps: int
+    filled: int
+    quote_e16: int
+    stp: str
+    price_match: str
+    bids: int
+    """Ticks x steps of open buys that may add to the position; `asks` of open sells."""
+    asks: int
+    reason: int
+    """`er`."""
+
+
+@attrs.define
+class PositionShot:
+    """What a position is at a moment. Never changed."""
+
+    position: Position
+    steps: int
+    entry_e16: int
+    realized: int
+    isolated: bool
+    isolated_wallet: int
+    mark_e8: int
+
+
+def position_shot(position: Position, mark_e8: int) -> PositionShot:
+    return PositionShot(
+        position, position.steps, position.entry_e16, position.realized, position.setting.isolated,
+        position.isolated_wallet, mark_e8,
+    )  # fmt: skip
+
+
+def order_trade_update(shot: OrderShot, execution: str, fill: Fill | None = None) -> Event:
+    """ORDER_TRADE_UPDATE; `execution` is `x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT."""
+    order, listing = shot.order, shot.order.listing
     detail: Event = {
-        "s": order.listing.symbol,
+        "s": listing.symbol,
         "c": order.client_id,
         "S": order.side.value,
         "o": order.type.value,
         "f": order.tif.value,
-        "q": quantity(order.listing, order.steps),
-        "p": price(order.listing, order.ticks),
-        "ap": average(order),
-        "sp": price(order.listing, order.trigger_ticks),
+        "q": quantity(listing, shot.steps),
+        "p": price(listing, shot.ticks),
+        "ap": average_price(listing, shot.quote_e16, shot.filled),
+        "sp": price(listing, order.trigger_ticks),
         "x": execution,
-        "X": order.status.value,
+        "X": shot.status.value,
         "i": order.order_id,
-        "l": quantity(fill.listing, fill.steps) if fill else "0",
-        "z": quantity(order.listing, order.filled),
-        "L": price(fill.listing, fill.ticks) if fill else "0",
+        "l": quantity(listing, fill.steps) if fill else "0",
+        "z": quantity(listing, shot.filled),
+        "L": price(listing, fill.ticks) if fill else "0",
         "n": plain(fill.commission) if fill else "0",
         "N": "USDT",
-        "T": now_ms,
+        "T": shot.ms,
         "t": fill.trade_id if fill else 0,
-        "b": notional[0],
-        "a": notional[1],
+        "b": plain(shot.bids * listing.unit_e16, 16),
+        "a": plain(shot.asks * listing.unit_e16, 16),
         "m": fill.maker if fill else False,
         "R": order.reduce_only,
         "wt": order.working_type,
@@ -82,14 +115,20 @@ def order_trade_update(
         "pP": order.price_protect,
         "si": 0,
         "ss": 0,
-        "V": order.stp,
-        "pm": order.price_match,
+        "V": shot.stp,
+        "pm": shot.price_match,
         "gtd": order.good_till_ms,
-        "er": str(expiry_reason),
+        "er": str(shot.reason),
     }
-    if execution == "AMENDMENT" and order.amendments[-1].modify_id is not None:
-        detail["M"] = str(order.amendments[-1].modify_id)
-    return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": detail}
+    return {"e": "ORDER_TRADE_UPDATE", "T": shot.ms, "E": shot.ms, "o": detail}
+
+
+def order_amended(shot: OrderShot, modify_id: int | None) -> Event:
+    """ORDER_TRADE_UPDATE of a modification."""
+    event = order_trade_update(shot, "AMENDMENT")
+    if modify_id is not None:
+        event["o"]["M"] = str(modify_id)
+    return event
 
 
 def price(listing: Listing, ticks: int) -> str:
@@ -102,25 +141,21 @@ def quantity(listing: Listing, steps: int) -> str:
     return plain(steps * listing.step_units, listing.qty_decimals)
 
 
-def average(order: Order) -> str:
-    """Shortest text of an order's average fill price."""
-    return plain(order.average_price, order.average_price_digits)
-
-
-def trade_lite(order: Order, fill: Fill, now_ms: int) -> Event:
+def trade_lite(shot: OrderShot, fill: Fill) -> Event:
     """TRADE_LITE: no commission, no status."""
+    order, listing = shot.order, shot.order.listing
     return {
         "e": "TRADE_LITE",
-        "E": now_ms,
-        "T": now_ms,
-        "s": order.listing.symbol,
-        "q": quantity(order.listing, order.steps),
-        "p": price(order.listing, order.ticks) if order.type is OrderType.LIMIT else "0",
+        "E": shot.ms,
+        "T": shot.ms,
+        "s": listing.symbol,
+        "q": quantity(listing, shot.steps),
+        "p": price(listing, shot.ticks) if order.type is OrderType.LIMIT else "0",
         "m": fill.maker,
         "c": order.client_id,
         "S": order.side.value,
-        "L": price(fill.listing, fill.ticks),
-        "l": quantity(fill.listing, fill.steps),
+        "L": price(listing, fill.ticks),
+        "l": quantity(listing, fill.steps),
         "t": fill.trade_id,
         "i": order.order_id,
     }
@@ -142,25 +177,35 @@ def account_update(
         change: `bc`: balance change other than PnL and commission.
         symbol: `S` of a FUNDING_FEE.
     """
-    balance = {"a": "USDT", "wb": plain(account.wallet), "cw": plain(account.cross_wallet), "bc": plain(change)}
-    detail: Event = {"B": [balance], "P": [_position(position, mark) for position, mark in positions], "m": reason}
+    shots = [position_shot(position, mark_e8) for position, mark_e8 in positions]
+    event = money_moved(account.wallet, account.cross_wallet, now_ms, reason, shots, change)
     if symbol is not None:
-        detail["S"] = symbol
+        event["a"]["S"] = symbol
+    return event
+
+
+def money_moved(
+    wallet: int, cross_wallet: int, now_ms: int, reason: str, positions: Sequence[PositionShot], change: int = 0
+) -> Event:
+    """ACCOUNT_UPDATE of values that were taken down."""
+    balance = {"a": "USDT", "wb": plain(wallet), "cw": plain(cross_wallet), "bc": plain(change)}
+    detail: Event = {"B": [balance], "P": [_position(shot) for shot in positions], "m": reason}
     return {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": detail}
 
 
-def _position(position: Position, mark_e8: int) -> Event:
+def _position(shot: PositionShot) -> Event:
+    listing = shot.position.listing
     return {
-        "s": position.listing.symbol,
-        "pa": quantity(position.listing, position.steps),
-        "ep": plain(position.entry_e16, 16),
-        "cr": plain(position.realized),
-        "up": plain(position.unrealized(mark_e8)),
-        "mt": "isolated" if position.setting.isolated else "cross",
-        "iw": plain(position.isolated_wallet),
-        "ps": position.side,
+        "s": listing.symbol,
+        "pa": quantity(listing, shot.steps),
+        "ep": plain(shot.entry_e16, 16),
+        "cr": plain(shot.realized),
+        "up": plain(unrealized(listing, shot.steps, shot.entry_e16, shot.mark_e8)),
+        "mt": "isolated" if shot.isolated else "cross",
+        "iw": plain(shot.isolated_wallet),
+        "ps": shot.position.side,
         "ma": "USDT",
-        "bep": plain(position.entry_e16, 16),
+        "bep": plain(shot.entry_e16, 16),
     }
 
 

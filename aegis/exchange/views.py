@@ -8,7 +8,7 @@ from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.money import plain
 from aegis.exchange.orders import Amendment, Order
 from aegis.exchange.state import Fill
-from aegis.exchange.userstream import average, callback_text, price, quantity
+from aegis.exchange.userstream import callback_text, price, quantity
 
 __all__ = [
     "algo_placed",
@@ -83,7 +83,7 @@ def amendment_read(order: Order, amendment: Amendment, count: int) -> View:
 
 def order_read(order: Order) -> View:
     """An order as reads give it."""
-    extra = {"avgPrice": average(order), "cumQuote": plain(order.quote_e16, 16), "time": order.created_ms}
+    extra = {"avgPrice": order.average, "cumQuote": plain(order.quote_e16, 16), "time": order.created_ms}
     return _order(order) | extra
 
 

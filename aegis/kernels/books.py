@@ -367,23 +367,26 @@ def _remember(state: Int64, taken: Int64, symbol: int, side: int, price: int, st
 
 def _take_example() -> tuple[Any, ...]:
     _, _, _, state, levels, taken, public, _, _ = _step_example()
-    return (0, 1, 0, 0, 0, 1, state, levels, taken, public, 0)
+    return (0, 1, 0, 0, 0, 1, state, levels, taken, public, 0, np.zeros((20, 2), np.int64))
 
 
 @kernel(example=_take_example, bare=True)
 def take(
     symbol: int, side: int, qty: int, limit: int, time_ns: int, order: int,
-    state: Int64, levels: Int64, taken: Int64, public: Records, count: int,
-) -> int:  # fmt: skip
+    state: Int64, levels: Int64, taken: Int64, public: Records, count: int, prints: Int64,
+) -> tuple[int, int]:  # fmt: skip
     """An aggressor (`side` +1 buy, -1 sell) consumes displayed levels up to `limit`; prints and quote are published.
 
+    Args:
+        prints: int64[depth, 2], gets (price, steps) of each fill.
+
     Returns:
-        The next free row of `public`; the TRADE rows added are the fills.
+        The next free row of `public`, and how many fills there were.
     """
     book = 1 if side > 0 else 0
     touch = state[symbol, BID + book]
     now_ms = time_ns // _NS_PER_MS
-    before = count
+    filled = 0
     deepen(symbol, symbol + 1, state, levels, taken)
     for k in range(levels.shape[2]):
         price = touch + side * k
@@ -393,7 +396,9 @@ def take(
         if steps > 0:
             _remember(state, taken, symbol, book, price, steps, now_ms)
             count = _publish_trade(state, symbol, time_ns, side, price, steps, order, public, count, False)
+            prints[filled, 0], prints[filled, 1] = price, steps
+            filled += 1
             qty -= steps
-    if count > before and _refresh(state, levels, taken, symbol, now_ms):
+    if filled > 0 and _refresh(state, levels, taken, symbol, now_ms):
         count = _publish_quote(state, levels, symbol, time_ns, public, count, False)
-    return count
+    return count, filled

@@ -189,8 +189,8 @@ def judge(tapes: Sequence[Tape], config: Config, *, runs: int, seed: int, say: C
         gate.opened(number, result.closed_ns)
         plans.append(plan)
         results.append(result)
-    random = _random_runs(plans, terms, runs, seed)
-    return _report(tapes, setups, len(decided), not_armed, refused, unfilled, results, random, seed)
+    chance = _random_runs(plans, terms, runs, seed)
+    return _report(tapes, setups, len(decided), not_armed, refused, unfilled, results, chance, seed)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,21 +242,21 @@ def _random_runs(plans: Sequence[Plan], terms: _Terms, runs: int, seed: int) -> 
 
 def _report(
     tapes: Sequence[Tape], setups: int, signals: int, not_armed: int, refused: Counter[str], unfilled: int,
-    results: Sequence[Result], random: Floats, seed: int,
+    results: Sequence[Result], chance: Floats, seed: int,
 ) -> Report:  # fmt: skip
     net = np.array([one.net for one in results])
     low, high = _interval(net, seed) if len(net) > 1 else (None, None)
     mean = float(net.mean()) if len(net) else None
-    some = len(random) > 0
+    some = len(chance) > 0
     spans = [int(tape.time_ns[-1] - tape.time_ns[0]) / _DAY_NS for tape in tapes]
     return Report(
         symbols=len(tapes), days=max(spans), setups=setups, signals=signals, not_armed=not_armed,
         refused=dict(refused.most_common()), unfilled=unfilled, trades=len(net), mean_r=mean,
         gross_r=float(np.mean([one.gross for one in results])) if results else None, low=low, high=high,
-        runs=len(random), random_mean=float(random.mean()) if some else None,
-        random_low=float(np.percentile(random, 2.5)) if some else None,
-        random_high=float(np.percentile(random, 97.5)) if some else None,
-        at_least_as_good=float((random >= mean).mean()) if some and mean is not None else None,
+        runs=len(chance), random_mean=float(chance.mean()) if some else None,
+        random_low=float(np.percentile(chance, 2.5)) if some else None,
+        random_high=float(np.percentile(chance, 97.5)) if some else None,
+        at_least_as_good=float((chance >= mean).mean()) if some and mean is not None else None,
     )  # fmt: skip
 
 

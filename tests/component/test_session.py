@@ -329,7 +329,7 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
             assert decision.gate.state is TradingState.ACTIVE
             assert session.trade_socket is not None
             assert session.trade_socket.ready
-            while not decision.contexts.warm.all():  # noqa: ASYNC110
+            while not decision.contexts.all_warm:  # noqa: ASYNC110
                 await trio.sleep(0.05)
             while session.observer.snapshot().unheard:  # noqa: ASYNC110 - the quietest symbol trades when it trades
                 await trio.sleep(0.05)

@@ -20,7 +20,6 @@ from aegis.exchange.latency import Latency, LatencyStream
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.limits import RateLimits
 from aegis.exchange.listing import Listing, synthetic_listings
-from aegis.exchange.matching import NewOrder
 from aegis.exchange.orders import Order
 from aegis.exchange.security import AccountSetup
 from aegis.exchange.settings import ExchangeSettings, SocketLimits
@@ -31,6 +30,7 @@ from aegis.research.bench.exchange_day import simulated_day
 from aegis.research.bench.exchange_orders import rest_round_trips, socket_round_trips
 from aegis.research.bench.process import Unmeasured, cpu_s
 from aegis.research.bench.table import Bench, Row, invalid, median_row
+from aegis.runtime import garbage
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.supervise import first_fault
 
@@ -56,6 +56,7 @@ _UNLIMITED = 10**9
 def measure(bench: Bench) -> Iterator[Row]:
     """Five rows; the order core runs here, all else against `aegis exchange` without latency in its own process."""
     yield _market_row(bench)
+    garbage.settle()  # as the exchange's own process does
     operations = bench.effort.amount(_OPERATIONS, 3 * _TRADED)
     samples = bench.repeat("order core, operations/s", lambda: _order_core(operations))
     yield median_row(
@@ -137,6 +138,11 @@ async def _read_all(streams: list[trio.SocketStream], seconds: float) -> float:
 
 
 # -- orders in memory --------------------------------------------------------------------------------------------------
+def _least_steps(listing: Listing) -> int:
+    least = 2 * listing.min_notional / (listing.price(listing.start_ticks) * listing.step)
+    return max(int(listing.min_qty / listing.step), int(least) + 1)
+
+
 def _order_core(operations: int) -> float:
     """Operations a second of processor time: an order that rests, one that matches, and the cancel of the first."""
     desk, clock = _Desk.new(), SystemClock()
@@ -157,6 +163,8 @@ class _Desk:
     core: Core
     books: Books
     listings: tuple[Listing, ...]
+    sizes: dict[int, int]
+    """Steps of an order by symbol index: somewhat more than the least notional."""
     orders: int = 0
 
     @classmethod
@@ -171,7 +179,7 @@ class _Desk:
             draws=LatencyStream(Latency(median_ms=0.0, p99_ms=0.0), 1), seed=1, limits=RateLimits(_UNLIMITED),
             insurance=0,
         )  # fmt: skip
-        return cls(core, books, tuple(listings))
+        return cls(core, books, tuple(listings), {listing.index: _least_steps(listing) for listing in listings})
 
     def three(self, listing: Listing, side: Side) -> None:
         """Rest one per cent away from the touch, take at the touch, cancel what rests; each settled by itself."""
@@ -190,12 +198,10 @@ class _Desk:
 
     def _place(self, listing: Listing, side: Side, ticks: int, tif: TimeInForce) -> Order:
         self.orders += 1
-        least = listing.min_notional / (listing.price(ticks) * listing.step)
         order = self.core.matching.place(
-            NewOrder(
-                account=self.core.state.accounts["bench"], listing=listing, side=side, type=OrderType.LIMIT, tif=tif,
-                ticks=ticks, steps=max(int(listing.min_qty / listing.step), int(least) + 1),
-                client_id=f"bench-{self.orders}",
+            Order(
+                account="bench", listing=listing, side=side, type=OrderType.LIMIT, tif=tif,
+                ticks=ticks, steps=self.sizes[listing.index], client_id=f"bench-{self.orders}",
             )
         )  # fmt: skip
         self._settle()

@@ -38,7 +38,7 @@ def at_mark(mine, listings, mark):
     """An account's margin at one mark for every symbol."""
     books = Books(listings, Script(), start_ns=START_NS)
     books.mark_e8[:] = amount_of(D(mark))
-    mine.changed.update(dict.fromkeys(mine.positions.values()))
+    mine.changed.update(dict.fromkeys(mine.positions.values(), True))
     return Margins(mine, books).now()
 
 
