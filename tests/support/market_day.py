@@ -220,10 +220,11 @@ class MarketDay:
         if not size:
             return
         cid = self.order(symbol, 1, size, ask, "IOC")
-        self.facts.left_at_once.append(float(self._asked(symbol, ask) / size))
-        self.to(self.now_ns + 50 * MS)
-        self.facts.back_after_50ms.append(float(self._asked(symbol, ask) / size))
         got = Decimal(str(round(sum(fill[2] for fill in self._fills[cid]), one.qty_decimals)))
+        if got == size:  # an order that was refused has consumed nothing
+            self.facts.left_at_once.append(float(self._asked(symbol, ask) / size))
+            self.to(self.now_ns + 50 * MS)
+            self.facts.back_after_50ms.append(float(self._asked(symbol, ask) / size))
         if got:
             self.order(symbol, -1, got, self.touch(symbol)[0] - 500, "IOC")
 
