@@ -180,8 +180,8 @@ def exchange(
 
     Prints one JSON line with addresses and keys when it is ready; ends on SIGINT, SIGTERM, or when its stdin closes.
     """
-    from aegis.config_faults import Faults, load_faults
-    from aegis.config_scenario import Scenario, load_scenario
+    from aegis.config.faults import Faults, load_faults
+    from aegis.config.scenario import Scenario, load_scenario
     from aegis.exchange.process import run_child
     from aegis.exchange.settings import ExchangeSettings
 

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from aegis.config_faults import Faults, read_faults
+from aegis.config.faults import Faults, read_faults
 from aegis.core.errors import ConfigError
 from aegis.exchange.fault_draws import FaultPlan
 

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
-from aegis.config_faults import Faults
+from aegis.config.faults import Faults
 
 __all__ = ["FaultPlan"]
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from aegis.config_scenario import Edge
+from aegis.config.scenario import Edge
 from aegis.core.errors import ConfigError
 from aegis.exchange.listing import Listing
 from aegis.exchange.market import EventArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from aegis.config_scenario import ContractStep, Phase, Scenario
+from aegis.config.scenario import ContractStep, Phase, Scenario
 from aegis.core.errors import ConfigError
 from aegis.exchange.listing import Listing, new_listing
 

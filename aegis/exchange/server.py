@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import trio
 
-from aegis.config_faults import Faults
+from aegis.config.faults import Faults
 from aegis.core.errors import ConfigError
 from aegis.exchange.books import Books
 from aegis.exchange.connection import Connection

@@ -11,8 +11,8 @@ import attrs
 import msgspec
 
 from aegis.config import Config
-from aegis.config_faults import Faults, load_faults
-from aegis.config_scenario import Scenario, load_scenario
+from aegis.config.faults import Faults, load_faults
+from aegis.config.scenario import Scenario, load_scenario
 from aegis.core.errors import ConfigError
 
 __all__ = ["LEDGER_FILE", "ExchangeAddresses", "ExchangeSettings", "SocketLimits", "exchange_settings"]

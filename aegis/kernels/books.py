@@ -16,44 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aegis.kernels.book_events import EVENT, MARK, PUBLIC, QUOTE, TRADE
 from aegis.kernels.compile import kernel
 
 __all__ = [
     "DEPTH_SLOTS", "EVENT", "MARK", "NEVER", "PUBLIC", "QUOTE", "STATE", "TRADE", "deepen", "first_touch", "size_at",
     "step", "take",
 ]  # fmt: skip
-
-QUOTE, TRADE, MARK = 1, 2, 3
-
-_EVENT_FIELDS = [
-    ("time_ns", np.int64),
-    ("symbol", np.int32),
-    ("kind", np.int16),
-    ("side", np.int16),  # TRADE: aggressor, +1 buy, -1 sell
-    ("bid", np.int64),  # QUOTE
-    ("ask", np.int64),
-    ("bid_qty", np.int64),
-    ("ask_qty", np.int64),
-    ("price", np.int64),  # TRADE
-    ("qty", np.int64),
-    ("order", np.int64),  # TRADE: the aggressive order; its prints share it
-    ("mark_e8", np.int64),  # MARK
-    ("index_e8", np.int64),
-]
-#: What a source says.
-EVENT = np.dtype(_EVENT_FIELDS, align=True)
-#: What everybody sees: an applied event with the ids that the exchange gave it.
-PUBLIC = np.dtype(
-    [
-        *_EVENT_FIELDS,
-        ("average_e8", np.int64),  # MARK: moving average of the mark
-        ("funding_e8", np.int64),  # MARK: funding rate
-        ("next_funding_ms", np.int64),
-        ("id", np.int64),  # QUOTE: update id; TRADE: trade id
-        ("agg_id", np.int64),  # TRADE: prints of one order at one price share it
-    ],
-    align=True,
-)
 
 #: Columns of the int64 state of a symbol.
 STATE = (

@@ -7,7 +7,7 @@ import tomli_w
 
 from aegis import config as configs
 from aegis.config import Config, StrategyConfig
-from aegis.config_strategy import SHIPPED
+from aegis.config.strategy import SHIPPED
 from aegis.core.errors import ConfigError
 
 __all__ = ["with_strategy"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aegis.config_strategy import (
+from aegis.config.strategy import (
     FvgRetestConfig,
     MeanReversionConfig,
     OrderBlockConfig,

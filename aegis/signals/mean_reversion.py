@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aegis.config_strategy import MeanReversionConfig
+from aegis.config.strategy import MeanReversionConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.strategy import Advice, Setup, Strategy

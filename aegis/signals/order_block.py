@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aegis.config_strategy import OrderBlockConfig
+from aegis.config.strategy import OrderBlockConfig
 from aegis.core.values import Side
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.standing import Standing, levels

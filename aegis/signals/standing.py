@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from aegis.config_strategy import ZoneConfig
+from aegis.config.strategy import ZoneConfig
 from aegis.signals.strategy import Advice, Setup, Withdraw
 
 __all__ = ["Levels", "Standing", "levels"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from aegis.config import preset_names
-from aegis.config_strategy import SHIPPED
+from aegis.config.strategy import SHIPPED
 from aegis.core.errors import ConfigError
 
 __all__ = ["new_strategy"]

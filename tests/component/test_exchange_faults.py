@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio_websocket import open_websocket_url
 
-from aegis.config_faults import ClockFaults, EventFaults, Faults, RequestFaults, SocketFaults
+from aegis.config.faults import ClockFaults, EventFaults, Faults, RequestFaults, SocketFaults
 from aegis.exchange.ledger import read_ledger
 from aegis.exchange.settings import SocketLimits
 from tests.component.test_exchange_server import SETTINGS, exchange, http, listen, signed

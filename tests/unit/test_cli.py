@@ -67,7 +67,7 @@ def test_the_commands_and_their_common_options() -> None:
     found = commands()
     assert set(found) == {
         "run", "replay", "exchange", "bench", "check", "universe", "status", "trades", "why", "journal export",
-        "signals", "chart", "new-strategy", "lookahead",
+        "signals", "chart", "new-strategy", "lookahead", "honesty",
     }  # fmt: skip
     for name in ("run", "replay", "universe", "status", "trades", "why"):
         assert "--json" in options(found[name])

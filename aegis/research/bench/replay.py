@@ -18,7 +18,7 @@ import attrs
 
 from aegis import config as configs
 from aegis.config import BarsConfig
-from aegis.config_strategy import FvgRetestConfig
+from aegis.config.strategy import FvgRetestConfig
 from aegis.research.bench.process import Unmeasured
 from aegis.research.bench.table import Bench, Row, median_row
 from aegis.research.fold import Folder

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from aegis.config_scenario import ContractStep, Phase, Scenario
+from aegis.config.scenario import ContractStep, Phase, Scenario
 from aegis.core.errors import ConfigError
 from aegis.exchange.ledger import fold_ledger
 from aegis.exchange.server import STATE_FILE, Exchange

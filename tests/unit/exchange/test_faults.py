@@ -9,7 +9,7 @@ from itertools import pairwise
 import attrs
 import pytest
 
-from aegis.config_faults import (
+from aegis.config.faults import (
     ClockFaults,
     EventFaults,
     Faults,

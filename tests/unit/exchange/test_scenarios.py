@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aegis.config_scenario import Edge, Phase, Scenario, load_scenario
+from aegis.config.scenario import Edge, Phase, Scenario, load_scenario
 from aegis.core.errors import ConfigError
 from aegis.exchange.server import EDGE_FILE, Exchange
 from aegis.exchange.settings import ExchangeSettings

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aegis.config_own import load_class
+from aegis.config.own import load_class
 from aegis.core.values import Side
 from aegis.kernels.analysis import new_state
 from aegis.kernels.layout import EVENT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from decimal import Decimal
 
 import attrs
 
-from aegis.config_checks import between
+from aegis.config.checks import between
 from aegis.signals.strategy import Strategy
 
 
@@ -111,7 +112,7 @@ def test_a_file_of_the_users_own_is_found_beside_the_config_and_typed(tmp_path: 
     assert isinstance(config.strategy, OwnStrategyConfig)
     told = attrs.asdict(config.strategy.params)
     assert {key: type(value) for key, value in told.items()} == {
-        "lookback": int, "factor": float, "side": str, "money": configs.Decimal, "strict": bool, "names": tuple,
+        "lookback": int, "factor": float, "side": str, "money": Decimal, "strict": bool, "names": tuple,
         "maybe": int,
     }  # fmt: skip
     assert (told["lookback"], told["factor"], told["names"]) == (30, 2.0, ("a", "b"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aegis import config
-from aegis.config_scenario import Scenario, load_scenario, scenario_names
+from aegis.config.scenario import Scenario, load_scenario, scenario_names
 from aegis.core.errors import ConfigError
 from aegis.exchange.settings import ExchangeSettings, exchange_settings
 

@@ -18,7 +18,7 @@ _NAME = 240  # characters of a file's name that are repeated to whoever mistyped
 def _folder(name: str) -> Any:
     installed = resources.files("aegis") / "presets"
     # an editable install reads them where they are written
-    root: Any = installed if installed.is_dir() else Path(__file__).parent.parent / "config"
+    root: Any = installed if installed.is_dir() else Path(__file__).parents[2] / "config"
     return root / name if name else root
 
 

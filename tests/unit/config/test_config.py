@@ -12,7 +12,7 @@ import pytest
 from aegis import config as configs
 from aegis.config import BarsConfig, Config, ConfigError, FvgRetestConfig, LogConfig
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 PRESETS = ("live", "paper", "sim", "testnet")
 
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Final
 import attrs
 import cattrs
 
-from aegis.config_checks import between, one_of
-from aegis.config_own import OwnFileError, load_class
-from aegis.config_tree import Fault
+from aegis.config.checks import between, one_of
+from aegis.config.own import OwnFileError, load_class
+from aegis.config.tree import Fault
 
 __all__ = [
     "SHIPPED",
@@ -41,7 +41,7 @@ class StrategyConfig:
 
     @classmethod
     def from_table(cls, table: dict[str, Any], structure: Callable[[Any, Any], Any]) -> StrategyConfig:
-        """Read the table as the class that it names; called by `config_tree`. Raises what that understands."""
+        """Read the table as the class that it names; called by `config.tree`. Raises what that understands."""
         if "file" in table:
             return _own(table, structure)
         kind = SHIPPED.get(str(table.get("name")), FvgRetestConfig)  # which refuses a name that it does not know

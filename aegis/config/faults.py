@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from aegis.config_checks import between
-from aegis.config_files import load_toml, preset_files
-from aegis.config_tree import TreeError, structure
+from aegis.config.checks import between
+from aegis.config.files import load_toml, preset_files
+from aegis.config.tree import TreeError, structure
 from aegis.core.errors import ConfigError
 
 __all__ = [

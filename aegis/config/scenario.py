@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import attrs
 
-from aegis.config_checks import between, matching, one_of
-from aegis.config_files import load_toml, preset_files
-from aegis.config_tree import TreeError, structure
+from aegis.config.checks import between, matching, one_of
+from aegis.config.files import load_toml, preset_files
+from aegis.config.tree import TreeError, structure
 from aegis.core.errors import ConfigError
 
 __all__ = ["ContractStep", "Edge", "Phase", "Scenario", "load_scenario", "scenario_names"]
