@@ -99,8 +99,9 @@ class ForceOrders:
             self._second = now_ns // _NS_PER_SECOND
             self._tape.clear()
             self._own.clear()
-        if len(records):
-            self._tape.append(records[records["kind"] == TRADE])
+        trades = records[records["kind"] == TRADE]
+        if len(trades):
+            self._tape.append(trades)
         self._own += [item for item in news if isinstance(item, Liquidation)]
         return out
 

@@ -30,12 +30,11 @@ from aegis.exchange.faulty_feeds import FaultyPush, break_connection
 from aegis.exchange.history import History, Past
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing, synthetic_listings
-from aegis.exchange.market import Arrays
+from aegis.exchange.market import Arrays, MarketSource
 from aegis.exchange.market_server import MarketHub
 from aegis.exchange.pace import Pace, pace_of
 from aegis.exchange.planted import PlantedEdge
 from aegis.exchange.private_server import PrivateHub
-from aegis.exchange.replayed import ReplayedSource
 from aegis.exchange.rest_server import RestGateway, serve_rest
 from aegis.exchange.scenario import NO_PLAN, Plan, plan_of, with_scenario
 from aegis.exchange.session import Hub, Session
@@ -145,9 +144,11 @@ class Exchange:
             self.ledger.close()
 
 
-def _market(settings: ExchangeSettings, born_ns: int) -> tuple[SyntheticSource | ReplayedSource, Past | None, Plan]:
+def _market(settings: ExchangeSettings, born_ns: int) -> tuple[MarketSource, Past | None, Plan]:
     """Prices, what was before them, and what shall happen. Raises ConfigError."""
     if settings.recording is not None:
+        from aegis.exchange.replayed import ReplayedSource  # its kernels take long to compile, and few need them
+
         return ReplayedSource(settings.recording, born_ns), None, NO_PLAN
     listings = synthetic_listings(settings.symbols, settings.seed, born_ns // _NS_PER_MS)
     listings = with_scenario(settings.scenario, listings, settings.seed, born_ns)

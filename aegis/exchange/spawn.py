@@ -51,7 +51,8 @@ class SpawnedExchange:
 
 
 def _death(what: str, code: int | None, tail: deque[str]) -> str:
-    last = f": {tail[-1]}" if tail else ""
+    words = [line for line in (one.strip(" |+-") for one in tail) if line]  # without the frame of an exception group
+    last = f": {words[-1]}" if words else ""
     return f"{what} (exit code {code}){last}"
 
 

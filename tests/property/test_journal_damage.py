@@ -9,9 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.engine.journal import Journal
-from aegis.engine.journal_format import HEAD_SIZE, JournalCorrupt, Record, Tail, encode_frame, read, scan
+from aegis.engine.journal_format import (
+    FORMAT_VERSION,
+    HEAD_SIZE,
+    JournalCorrupt,
+    Record,
+    Tail,
+    encode_frame,
+    read,
+    scan,
+)
 
-HEADER = encode_frame(0, "header", {"format": 1, "run": "1", "config": "c"}, 0)
+HEADER = encode_frame(0, "header", {"format": FORMAT_VERSION, "run": "1", "config": "c"}, 0)
 FRAMES = [HEADER, *(encode_frame(seq, "fill", {"n": seq, "price": "1.50"}, seq) for seq in range(1, 4))]
 WHOLE = b"".join(FRAMES)
 ENDS = [sum(map(len, FRAMES[: count + 1])) for count in range(len(FRAMES))]
@@ -88,7 +97,7 @@ def test_zeros_before_anything_else_are_damage(path: Path) -> None:
         (FRAMES[0] + FRAMES[1] + FRAMES[1], "record 1 follows record 1"),
         (FRAMES[1], "record 1 follows record -1"),
         (encode_frame(0, "fill", {}, 0), "starts with its one header"),
-        (HEADER + encode_frame(1, "header", {"format": 1}, 0), "starts with its one header"),
+        (HEADER + encode_frame(1, "header", {"format": FORMAT_VERSION}, 0), "starts with its one header"),
         (encode_frame(0, "header", {"format": 99}, 0), "format 99"),
     ],
 )
