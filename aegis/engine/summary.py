@@ -145,7 +145,7 @@ def _money(machine: Machine, now_ns: int) -> dict[str, Any]:
         "net": f"{plain(book.realized - fees + book.funding)} = gross {plain(book.realized)}"
         f" - fees {plain(fees)} + funding {plain(book.funding)}",
         "realised": plain(book.realized),
-        "realised_otherwise_than_expected": book.mismatches,
+        "realised_unexpected": book.mismatches,
         "unrealised": plain(book.unrealized),
         "max_drawdown": money(book.max_drawdown),
         "gross_exposure": _exposure(exposure.gross, exposure.gross_max, exposure.gross_mean),

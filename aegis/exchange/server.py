@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import attrs
@@ -30,7 +30,7 @@ from aegis.exchange.faulty_feeds import FaultyPush, break_connection
 from aegis.exchange.history import History, Past
 from aegis.exchange.ledger import Ledger
 from aegis.exchange.listing import Listing, synthetic_listings
-from aegis.exchange.market import Arrays, MarketSource
+from aegis.exchange.market import Arrays
 from aegis.exchange.market_server import MarketHub
 from aegis.exchange.pace import Pace, pace_of
 from aegis.exchange.planted import PlantedEdge
@@ -46,6 +46,9 @@ from aegis.exchange.subscriptions import Endpoint, Route
 from aegis.exchange.synthetic import SyntheticSource
 from aegis.exchange.trade_server import TradeSession
 from aegis.runtime.clock import SystemClock
+
+if TYPE_CHECKING:
+    from aegis.exchange.replayed import ReplayedSource
 
 __all__ = ["ACCOUNT", "EDGE_FILE", "STATE_FILE", "Exchange", "serve_exchange"]
 
@@ -144,7 +147,7 @@ class Exchange:
             self.ledger.close()
 
 
-def _market(settings: ExchangeSettings, born_ns: int) -> tuple[MarketSource, Past | None, Plan]:
+def _market(settings: ExchangeSettings, born_ns: int) -> tuple[SyntheticSource | ReplayedSource, Past | None, Plan]:
     """Prices, what was before them, and what shall happen. Raises ConfigError."""
     if settings.recording is not None:
         from aegis.exchange.replayed import ReplayedSource  # its kernels take long to compile, and few need them
