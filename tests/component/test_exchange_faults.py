@@ -187,9 +187,9 @@ async def test_without_a_bound_the_exchange_runs_as_fast_as_it_can_and_still_ans
         begun = time.monotonic()
         first = (await client.get("/fapi/v1/time")).json()["serverTime"]
         heard = 0
-        with trio.move_on_after(2), suppress(ConnectionClosed):  # minutes without a pong may pass in a busy moment
+        with suppress(ConnectionClosed):  # minutes without a pong may pass in a busy moment
             async with open_websocket_url(f"{addresses.stream}/market/ws/btcusdt@aggTrade") as ws:
-                while True:
+                while time.monotonic() - begun < 2:
                     await ws.get_message()
                     heard += 1
         assert heard > 0
