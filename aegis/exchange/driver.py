@@ -15,6 +15,9 @@ __all__ = ["SLICE_NS", "Driver"]
 SLICE_NS = 100_000_000
 #: Closer than this to the wall clock is the present.
 
+_PATIENCE_S = 1.0
+_LOOK_S = 0.001
+
 
 class Driver:
     """Steps the exchange every `tick_s`, at its next scheduled item, and at once when a request comes in.
@@ -27,6 +30,8 @@ class Driver:
         start_ns: the time the exchange stands at.
         tick_s: longest pause between two steps.
         slice_ns: how much time one step may cover now.
+        crowded: whether subscribers have much unread. Asked while there is time to make up for, or no end of it: they
+            are waited for, a second at most, instead of being cut off for what they were sent too fast.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Driver:
         start_ns: int,
         tick_s: float,
         slice_ns: Callable[[], int] = lambda: SLICE_NS,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._advance = advance
@@ -46,6 +52,7 @@ class Driver:
         self._published = published
         self._tick_s = tick_s
         self._slice_ns = slice_ns
+        self._crowded = crowded
         self._requests: deque[Callable[[int], None]] = deque()
         self._bell_in, self._bell = trio.open_memory_channel[None](1)
         self.now_ns = start_ns
@@ -68,11 +75,17 @@ class Driver:
     async def run(self) -> None:
         while True:
             if self._behind():
-                await trio.lowlevel.checkpoint()
+                await self._give_way()
             else:
                 with trio.move_on_after(self._pause_s()):
                     await self._bell.receive()
             self._step()
+
+    async def _give_way(self) -> None:
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(_PATIENCE_S):
+            while self._crowded():  # noqa: ASYNC110 - several sockets, none of which tells when it has been read
+                await trio.sleep(_LOOK_S)
 
     def _behind(self) -> bool:
         return self._clock() - self.now_ns > SLICE_NS

@@ -11,6 +11,7 @@ of state, sent by the clock: `!bookTicker` and those of `timed_streams`. Streams
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import attrs
 import msgspec
@@ -34,6 +35,8 @@ from aegis.kernels import encode
 __all__ = ["Feed", "MarketHub"]
 
 _NS_PER_MS = 1_000_000
+#: Unread by a subscriber: a fraction of what cuts it off.
+_MUCH_BYTES = 1 << 20
 _BITS = {
     (StreamKind.BOOK_TICKER, 0): encode.QUOTES,
     (StreamKind.TRADE, 0): encode.TRADES,
@@ -162,6 +165,11 @@ class MarketHub:
         if stream is None or not session.route.carries(stream):
             return None
         return stream if not stream.symbol or stream.symbol in self._symbols else None
+
+    def crowded(self) -> bool:
+        """Some subscriber has much unread."""
+        topics = (session for topic in self._timed.values() for session in topic.sessions)
+        return any(session.connection.backlog_bytes > _MUCH_BYTES for session in chain(self._feeds, topics))
 
     @property
     def timed(self) -> bool:

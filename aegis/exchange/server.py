@@ -328,6 +328,7 @@ class _Serving:
             start_ns=exchange.books.now_ns,
             tick_s=settings.tick_ms / 1e3,
             slice_ns=lambda: SLICE_NS if settings.speed or market.timed else _LONG_SLICE_NS,
+            crowded=market.crowded,
         )
         faults.born_ns = exchange.born_ns
         return cls(exchange, core if troubled else simulator, driver, market, private, faults if troubled else None)

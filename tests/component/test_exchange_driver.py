@@ -18,6 +18,7 @@ class World:
         self.steps: list[int] = []
         self.due_ns: int | None = None
         self.broken = False
+        self.crowded = False
         self.driver = Driver(
             clock=self.clock,
             advance=self.advance,
@@ -25,6 +26,7 @@ class World:
             published=lambda now_ns: None,
             start_ns=start_ns,
             tick_s=0.005,
+            crowded=lambda: self.crowded,
         )
 
     def clock(self) -> int:
@@ -91,3 +93,20 @@ async def test_a_step_that_fails_leaves_an_inconsistent_state(autojump_clock: tr
     with pytest.raises(ZeroDivisionError):
         await world.driver.run()
     assert not world.driver.consistent
+
+
+async def test_who_has_much_unread_is_waited_for_while_there_is_time_to_make_up_for_but_not_for_ever(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    world = World()
+    world.crowded = True
+    nursery.start_soon(world.driver.run)
+    await trio.sleep(0.5)
+    assert len(world.steps) > 90, "nobody is waited for in the present"
+    world.offset_ns = 10 * SECOND
+    count = len(world.steps)
+    await trio.sleep(2.5)
+    assert len(world.steps) - count <= 4
+    world.crowded = False
+    await trio.sleep(0.01)
+    assert world.clock() - world.driver.now_ns < SECOND
