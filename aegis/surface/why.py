@@ -90,7 +90,7 @@ def tell(decision: Row, records: Sequence[Row]) -> str:
         f"level {decision['level']} reached at {decision['seen']}",
     ])  # fmt: skip
     lines += _several("plan", [f"stop {decision['stop']}, {_targets(decision)}, equity {decision['equity']}"])
-    lines += _several("displayed", _displayed(decision))
+    lines += _several("depth", _displayed(decision))
     passed = gates if refused is None or not gates or gates[-1][0] != refused else gates[:-1]
     lines += _several("gates", [f"ok      {_gate(*gate)}" for gate in passed])
     lines += _several("verdict", [_verdict(decision)])
@@ -107,8 +107,8 @@ def _displayed(decision: Row) -> list[str]:
     shown = decision.get("displayed")
     if shown is None:
         return []
-    age = f"{shown['age_ns'] / 1e6:.0f} ms old"
-    return [f"{shown['qty']}: {shown['touch']} at the touch, the rest on {shown['levels']} levels behind it, {age}"]
+    behind = f"the rest on {shown['levels']} levels behind it, {shown['age_ns'] / 1e6:.0f} ms old"
+    return [f"{shown['qty']} in reach: {shown['touch']} at the touch, {behind}"]
 
 
 def _targets(decision: Row) -> str:
