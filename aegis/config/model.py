@@ -101,7 +101,8 @@ class FeedConfig:
     The venue ends every connection at 24 h: after `rotate_after_s`, less up to 5 % of jitter, a second one is opened
     and both run for `overlap_s`. `overlap_max_mib` bounds what the new one may hold meanwhile: at some MiB/s in the
     worst burst seen it covers the overlap; where it does not, the new one takes over early. Bars wait at most
-    `mend_wait_s` for trades that a cut has lost and that are fetched.
+    `mend_wait_s` for trades that a cut has lost and that are fetched. Depth is watched of at most `depth_symbols`
+    symbols at a time; with 0 only what the touch displays is known.
     """
 
     streams_per_socket: int = attrs.field(default=300, validator=between(1, 1024))
@@ -113,6 +114,7 @@ class FeedConfig:
     overlap_max_mib: int = attrs.field(default=16, validator=between(1, 256))
     mend_wait_s: float = attrs.field(default=5.0, validator=between(0.1, 20))
     connections_per_5min: int = attrs.field(default=100, validator=between(4, 300))
+    depth_symbols: int = attrs.field(default=50, validator=between(0, 1000))
     trade_source: str = attrs.field(default="aggTrade", validator=one_of("aggTrade", "trade"))
 
 

@@ -8,13 +8,15 @@ import attrs
 
 from aegis.core.filters import Rounding, SymbolSpec, price_for
 from aegis.core.messages import OrderRequest
+from aegis.core.partial_book import Displayed
 from aegis.core.partials import mean_target
 from aegis.core.risk_context import EntryCandidate, EntryContext, EntryStyle, Quote
 from aegis.core.risk_limits import RiskLimits
 from aegis.core.values import OrderType, Side, TimeInForce
 
 __all__ = [
-    "BPS", "RoundTrip", "entry_order", "entry_price", "expected_net_r", "round_trip", "stop_slippage", "touch",
+    "BPS", "RoundTrip", "displayed", "entry_order", "entry_price", "expected_net_r", "round_trip", "stop_slippage",
+    "touch",
 ]  # fmt: skip
 
 ZERO = Decimal(0)
@@ -50,6 +52,15 @@ class RoundTrip:
 def touch(quote: Quote, side: Side) -> Decimal:
     """The price at which a taker of `side` starts to trade."""
     return quote.ask if side is Side.BUY else quote.bid
+
+
+def displayed(context: EntryContext, side: Side, limit: Decimal) -> Displayed:
+    """What a taker of `side` finds from the touch to `limit`; the touch alone where nobody knows what is behind it."""
+    quote, book = context.quote, context.book
+    qty = quote.ask_qty if side is Side.BUY else quote.bid_qty
+    if book is None:
+        return Displayed(qty=qty, touch_qty=qty)
+    return book.displayed(side, touch(quote, side), qty, limit)
 
 
 def entry_price(candidate: EntryCandidate, context: EntryContext, limits: RiskLimits) -> Decimal:

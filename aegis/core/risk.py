@@ -1,7 +1,7 @@
 """The risk gate: nothing reaches a venue without passing here, and exits always pass.
 
 `check_entry` is a pure function of its arguments but for two things it keeps: the trading state and the order rate.
-Which controls it went through is left in `trail`, for the decision record.
+Which controls it went through is left in `trail`, and what was displayed for it in `shown`, for the decision record.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from aegis.core import approval
 from aegis.core.approval import Approved
-from aegis.core.entry_price import BPS, entry_order, entry_price, round_trip, stop_slippage, touch
+from aegis.core.entry_price import BPS, displayed, entry_order, entry_price, round_trip, stop_slippage, touch
 from aegis.core.errors import InvariantBroken
 from aegis.core.filters import check_percent_price, check_price
 from aegis.core.messages import AlgoRequest, CancelRequest, OrderRequest
 from aegis.core.order_rate import ALGO_SLOTS, OrderRate
+from aegis.core.partial_book import Displayed
 from aegis.core.risk_context import (
     AccountView,
     Denied,
@@ -32,7 +33,7 @@ from aegis.core.risk_context import (
 )
 from aegis.core.risk_limits import CEILING_ORDER_NOTIONAL, CEILING_ORDER_QTY, RiskLimits
 from aegis.core.sizing import Size, SizeDenial, SizeDenied, SizeInput, size_entry
-from aegis.core.values import Side, SymbolName
+from aegis.core.values import SymbolName
 
 __all__ = [
     "AccountView", "Approved", "Control", "Denied", "DenyCode", "EntryCandidate", "EntryContext", "EntryStyle", "Fees",
@@ -66,6 +67,7 @@ class RiskGate:
         self.state = TradingState.HALTED
         self.state_reason = "not reconciled yet"
         self.trail: list[Control] = []
+        self.shown: Displayed | None = None
 
     def set_state(self, state: TradingState, reason: str) -> None:
         """The caller journals it. ACTIVE is the caller's word that the account is reconciled."""
@@ -79,6 +81,7 @@ class RiskGate:
         An approval counts the entry in the order rate and reserves its protection: `release` when it ends unfilled.
         """
         self.trail.clear()
+        self.shown = None
         for controls in (self._permissions, self._data, self._counts):
             denied = self._first(controls(candidate, context, now_ns))
             if denied is not None:
@@ -175,7 +178,8 @@ class RiskGate:
         return Denied(code=DenyCode.FILTER, value=f"{breach.rule.value} {breach.value}", limit=str(breach.limit))
 
     def _size(self, candidate: EntryCandidate, context: EntryContext, price: Decimal) -> Size | Denied:
-        limits, account, quote = self.limits, context.account, context.quote
+        limits, account = self.limits, context.account
+        self.shown = displayed(context, candidate.side, price)
         size = size_entry(
             SizeInput(
                 spec=context.spec,
@@ -189,7 +193,7 @@ class RiskGate:
                 taker_rate=context.fees.taker,
                 stop_slippage=stop_slippage(context.spec, candidate.stop, limits),
                 max_notional=limits.max_order_notional,
-                displayed_qty=quote.ask_qty if candidate.side is Side.BUY else quote.bid_qty,
+                displayed_qty=self.shown.qty,
                 displayed_rate=limits.displayed_pct / HUNDRED,
                 brackets=context.brackets,
                 leverage=limits.leverage,

@@ -9,6 +9,7 @@ import attrs
 
 from aegis.core.brackets import LeverageBrackets
 from aegis.core.filters import SymbolSpec
+from aegis.core.partial_book import PartialBook
 from aegis.core.partials import Part
 from aegis.core.sizing import Cap
 from aegis.core.values import ClientId, Side, SymbolName
@@ -198,6 +199,8 @@ class EntryContext:
     """Somebody else's position or order is on the symbol."""
     gapped: bool = False
     """The tick that fired is the first after a gap."""
+    book: PartialBook | None = None
+    """The levels behind the touch, where they are known and fresh."""
     symbol_amount: Decimal = ZERO
     """Signed position on the symbol."""
     symbol_orders: int = 0

@@ -15,6 +15,7 @@ from aegis.core.filters import SymbolSpec, exact
 from aegis.core.portfolio import Portfolio
 from aegis.core.risk import AccountView, EntryContext, Fees, Freshness, Funding, Quote
 from aegis.core.values import Side, SymbolName
+from aegis.engine.depths import Depths
 from aegis.engine.desk import Desk
 from aegis.kernels.market import Table
 from aegis.signals import view as views
@@ -65,6 +66,7 @@ class ContextMaker:
     dropped: set[SymbolName] = attrs.field(factory=set)
     """Symbols that have left the universe since the start: no entries, exits stay."""
     warm: npt.NDArray[np.bool_] = attrs.field(init=False)
+    depths: Depths = attrs.field(init=False)
     _indices: dict[SymbolName, int] = attrs.field(init=False)
     _marks: npt.NDArray[np.float64] = attrs.field(init=False)
     _rows: npt.NDArray[np.void] = attrs.field(init=False)
@@ -73,6 +75,7 @@ class ContextMaker:
 
     def __attrs_post_init__(self) -> None:
         self.warm = np.zeros(len(self.table.symbols), np.bool_)
+        self.depths = Depths(self.table)
         self._marks = self.table.symbols["mark"]
         self._rows = self.table.symbols[list(_Row._fields)]
         self._indices = {spec.symbol: index for index, spec in enumerate(self.specs)}
@@ -151,6 +154,7 @@ class ContextMaker:
             lane_full=self.lane_full(),
             foreign=foreign,
             gapped=gapped,
+            book=self.depths.fresh(symbol, now_ns),
             symbol_amount=_held(desk, portfolio, name),
             symbol_orders=desk.store.working_count(name),
             symbol_unknown=len(desk.store.unknown(name)) + _left(desk, name),

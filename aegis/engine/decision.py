@@ -209,9 +209,9 @@ class Decision:
                 self.taken += 1
         finally:  # the order has left: what explains it need not have kept it waiting
             seen = (float(hit["price"]), int(hit["event_ms"]))
-            candle, trail = self.setups.candle(armed), self.gate.trail
+            candle, trail, shown = self.setups.candle(armed), self.gate.trail, self.gate.shown
             self.setups.release(armed)
-            record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail)
+            record = describe_decision(armed.setup, candle, seen, candidate, context, verdict, trail, shown=shown)
             self.scribe.append("decision", record, now_ns)
 
     def context(self, symbol: int, now_ns: int, *, gapped: bool) -> EntryContext:

@@ -102,6 +102,12 @@ class MarketFeed:
             self.shard = self.shard.left(symbol)
             self._change()
 
+    def watch(self, streams: tuple[str, ...]) -> None:
+        """These depth streams from now on, and no others."""
+        if streams != self.shard.depth:
+            self.shard = attrs.evolve(self.shard, depth=streams)
+            self._change()
+
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
@@ -117,7 +123,7 @@ class MarketFeed:
         asked, subscriptions = False, Subscriptions()
         try:
             with trio.fail_after(self.config.connect_timeout_s):
-                for message in subscriptions.towards(self.shard.streams):
+                for message in subscriptions.towards(self.shard.wanted):
                     await socket.send_text(message)
             asked = True
         except trio.TooSlowError:
@@ -160,7 +166,7 @@ class MarketFeed:
     async def _ask(self, current: Successor) -> None:
         """Ask for what has been added since the connection was made, and drop what is not wanted any more."""
         while True:
-            changed, messages = self._changed, current.subscriptions.towards(self.shard.streams)
+            changed, messages = self._changed, current.subscriptions.towards(self.shard.wanted)
             for message in messages:
                 await current.socket.send_text(message)
             if messages:

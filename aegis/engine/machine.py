@@ -164,6 +164,8 @@ class Machine:
             self.other_messages[type(outcome).__name__] += 1
             if isinstance(outcome, events.ContractInfo):
                 self._contract(outcome, now_ns)
+            elif isinstance(outcome, events.Depth) and outcome.partial:
+                self.decision.contexts.depths.take(outcome, now_ns)
             elif isinstance(outcome, events.Control) and answers is not None:
                 answers.append(outcome)
         return levels.pending_hits(self.table) > 0

@@ -14,6 +14,7 @@ from aegis.core.fills import Fill
 from aegis.core.filters import plain
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.movements import Movement
+from aegis.core.partial_book import Displayed
 from aegis.core.partials import Lots, Part
 from aegis.core.risk import Control, Denied, DenyCode, EntryCandidate, EntryContext, told
 from aegis.core.values import AlgoType, ClientId, OrderType, Side, SymbolName, TimeInForce, WorkingType
@@ -260,6 +261,11 @@ def _gate(code: DenyCode, value: object, limit: object, broken: bool) -> list[st
     return [code.value, limit if isinstance(limit, str) and not broken else told(value), str(limit)]
 
 
+def _displayed(shown: Displayed) -> Data:
+    qty, touch = plain(shown.qty), plain(shown.touch_qty)
+    return {"qty": qty, "touch": touch, "levels": shown.levels, "age_ns": shown.age_ns}
+
+
 def describe_decision(
     setup: Setup,
     candle: Data,
@@ -268,10 +274,13 @@ def describe_decision(
     context: EntryContext,
     verdict: Approved[OrderRequest] | Denied,
     trail: Iterable[Control] = (),
+    *,
+    shown: Displayed | None = None,
 ) -> Data:
     """One signal and what became of it: what was seen (price and venue ms), the market, the plan, the verdict.
 
     `gates` are the controls it went through, in order, each as [code, value, limit]; of a refused one the last refused.
+    `displayed` is there where levels behind the touch were looked at: what there was to take, and of what it was made.
     """
     quote = context.quote
     data: Data = {
@@ -295,6 +304,8 @@ def describe_decision(
         "bar": candle,
         "gates": [_gate(*control) for control in trail],
     }
+    if shown is not None and shown.age_ns is not None:
+        data["displayed"] = _displayed(shown)
     if isinstance(verdict, Denied):
         bound_by = verdict.bound_by.value if verdict.bound_by else None
         told: Data = {"code": verdict.code.value, "value": verdict.value, "limit": verdict.limit, "bound_by": bound_by}

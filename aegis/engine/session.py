@@ -32,8 +32,9 @@ from aegis.engine.recovery import Recovered, recover
 from aegis.engine.rehearsal import Rehearsal
 from aegis.engine.roster import Roster
 from aegis.engine.service import Service
-from aegis.engine.shards import Shard, plan_shards
+from aegis.engine.shards import Shard, plan_shards, stream_url
 from aegis.engine.warmup import Warmup
+from aegis.engine.watch import DepthWatch
 from aegis.runtime.clock import Clock, seeded_random
 from aegis.runtime.cpu import CpuRunner
 from aegis.runtime.metrics import Metrics, probe_lateness
@@ -149,6 +150,7 @@ class Session:
         access.rest.on_clock_error(self.clock_sync.request_resync)
         self.feeds: Sequence[MarketFeed] = self._make_feeds(shards)
         self.roster = self._make_roster()
+        self.watch = self._make_watch()
         self.machine.on_contract = self.roster.ring
         self._show(metrics)
         self.late_ns = metrics.histogram("loop.late_ns")
@@ -222,6 +224,7 @@ class Session:
             inner.start_soon(self.mender.run, name="mender")
             inner.start_soon(self.reconciler.run, name="reconciler")
             inner.start_soon(self.roster.run, name="universe")
+            inner.start_soon(self.watch.run, name="depth")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
             if self.trade_socket is not None:
                 inner.start_soon(self.rehearsal.run, name="rehearsal")
@@ -309,6 +312,13 @@ class Session:
             venue=self.access.rest, config=config.universe, machine=self.machine, service=self.service,
             feeds=self.feeds, trade_source=config.feed.trade_source, answer_s=config.feed.first_message_s,
             venue_ns=self._clock.venue_ns,
+        )  # fmt: skip
+
+    def _make_watch(self) -> DepthWatch:
+        url = stream_url(self.access.endpoints.market_public)
+        return DepthWatch(
+            decision=self.machine.decision, table=self.machine.table, most=self.config.feed.depth_symbols,
+            lines=[feed for feed in self.feeds if feed.shard.url == url], spare=self.config.universe.spare,
         )  # fmt: skip
 
     def _make_feeds(self, shards: Sequence[Shard]) -> list[MarketFeed]:

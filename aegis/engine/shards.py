@@ -11,19 +11,19 @@ from aegis.core.values import SymbolName
 from aegis.engine.channel import Channel
 from aegis.venue.endpoints import Endpoints
 
-__all__ = ["MARKET_WIDE", "Shard", "plan_shards"]
+__all__ = ["MARKET_WIDE", "VENUE_STREAMS", "Shard", "plan_shards", "stream_url"]
 
 #: Streams of all symbols at once.
 MARKET_WIDE = ("!markPrice@arr@1s", "!contractInfo", "!forceOrder@arr")
 #: What the venue takes on one socket.
-_VENUE_STREAMS = 1024
+VENUE_STREAMS = 1024
 
 
 @attrs.frozen(kw_only=True)
 class Shard:
     """One market socket: its address and streams, and the symbols (by index) whose quotes or trades it carries.
 
-    The streams of the symbols come first, in their order.
+    Of `streams` those of the symbols come first, in their order. `depth` are streams besides, which come and go.
     """
 
     number: int
@@ -32,6 +32,11 @@ class Shard:
     symbols: tuple[int, ...]
     quotes: bool
     trades: bool
+    depth: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        return self.streams + self.depth
 
     def joined(self, symbol: int, stream: str) -> Shard:
         """With one symbol more."""
@@ -49,6 +54,11 @@ class Shard:
         return Channel(number=self.number, symbols=self.symbols, quotes=self.quotes, trades=self.trades)
 
 
+def stream_url(host: str) -> str:
+    """Where a socket with combined streams of a route is."""
+    return f"{host}/stream"
+
+
 def plan_shards(
     symbols: Sequence[SymbolName], endpoints: Endpoints, config: FeedConfig, spare: int = 0
 ) -> tuple[Shard, ...]:
@@ -59,7 +69,7 @@ def plan_shards(
     `trade` streams come on the public route, `aggTrade` on the market route; never both, because two trade sources
     would count every trade twice.
     """
-    most = min(config.streams_per_socket, _VENUE_STREAMS - spare)
+    most = min(config.streams_per_socket, VENUE_STREAMS - spare)
     trade_host = endpoints.market_market if config.trade_source == "aggTrade" else endpoints.market_public
     shards: list[Shard] = []
 
@@ -69,7 +79,7 @@ def plan_shards(
             streams = tuple(f"{symbols[i].lower()}@{suffix}" for i in part) + (extra if start == 0 else ())
             shards.append(
                 Shard(
-                    number=len(shards), url=f"{host}/stream", streams=streams, symbols=tuple(part), quotes=quotes,
+                    number=len(shards), url=stream_url(host), streams=streams, symbols=tuple(part), quotes=quotes,
                     trades=trades,
                 )
             )  # fmt: skip
@@ -81,7 +91,7 @@ def plan_shards(
         add(trade_host, "trade", quotes=False, trades=True, room=most)
         shards.append(
             Shard(
-                number=len(shards), url=f"{endpoints.market_market}/stream", streams=MARKET_WIDE, symbols=(),
+                number=len(shards), url=stream_url(endpoints.market_market), streams=MARKET_WIDE, symbols=(),
                 quotes=False, trades=False,
             )
         )  # fmt: skip

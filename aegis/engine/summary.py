@@ -117,6 +117,7 @@ def _market(machine: Machine) -> dict[str, Any]:
         "sockets_taken_over": machine.takeovers,
         "repeated_in_overlaps": machine.overlapped,
         "malformed": seen["malformed"],
+        "partial_books": dict(machine.decision.contexts.depths.counts),
         "batches": machine.batches,
         "bars": machine.bars,
         "symbols_warm": f"{int(machine.decision.contexts.warm.sum())}/{len(machine.decision.specs)}",

@@ -90,6 +90,7 @@ def tell(decision: Row, records: Sequence[Row]) -> str:
         f"level {decision['level']} reached at {decision['seen']}",
     ])  # fmt: skip
     lines += _several("plan", [f"stop {decision['stop']}, {_targets(decision)}, equity {decision['equity']}"])
+    lines += _several("depth", _displayed(decision))
     passed = gates if refused is None or not gates or gates[-1][0] != refused else gates[:-1]
     lines += _several("gates", [f"ok      {_gate(*gate)}" for gate in passed])
     lines += _several("verdict", [_verdict(decision)])
@@ -99,6 +100,15 @@ def tell(decision: Row, records: Sequence[Row]) -> str:
 
 def _several(title: str, texts: Sequence[str]) -> list[str]:
     return [f"  {title if k == 0 else '':<9}{text}" for k, text in enumerate(texts)]
+
+
+def _displayed(decision: Row) -> list[str]:
+    """What there was to take up to the limit price, where more than the touch was known."""
+    shown = decision.get("displayed")
+    if shown is None:
+        return []
+    behind = f"the rest on {shown['levels']} levels behind it, {shown['age_ns'] / 1e6:.0f} ms old"
+    return [f"{shown['qty']} in reach: {shown['touch']} at the touch, {behind}"]
 
 
 def _targets(decision: Row) -> str:

@@ -65,7 +65,10 @@ class ForceOrder:
 
 @attrs.frozen(kw_only=True)
 class Depth:
-    """A depth update, levels as decimal strings (price, quantity). It chains by `previous_id`, not by `first_id`."""
+    """A depth update, levels as decimal strings (price, quantity). It chains by `previous_id`, not by `first_id`.
+
+    `partial`: these levels are all there is, best first; only the name of its stream tells it from a difference.
+    """
 
     event_ms: int
     match_ms: int
@@ -75,6 +78,7 @@ class Depth:
     previous_id: int
     bids: tuple[tuple[str, str], ...]
     asks: tuple[tuple[str, str], ...]
+    partial: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -6,10 +6,12 @@ a price or quantity is a plain decimal of at most 24 characters, an id fits 62 b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
+import attrs
 import msgspec
 import numpy as np
 
@@ -51,6 +53,7 @@ Id = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=MAX_MS)]
 #: (price, quantity) as the venue wrote them
 Levels = tuple[tuple[Price, Price], ...]
+_PARTIAL_DEPTH = re.compile(r"@depth(5|10|20)(@(100|500)ms)?\Z")
 
 
 class _Event(msgspec.Struct):
@@ -169,10 +172,12 @@ def decode(payload: bytes, table: Table, recv_ns: int) -> tuple[Outcome, ...]:
 
     Nothing in a payload acts if any of it is malformed. On `Full`, which then stands alone, make room and decode again.
     """
+    partial = False
     try:
         value = msgspec.json.decode(payload)
         if isinstance(value, dict) and "data" in value and "stream" in value:
-            value = _as(_Envelope, value).data
+            envelope = _as(_Envelope, value)
+            value, partial = envelope.data, _PARTIAL_DEPTH.search(envelope.stream) is not None
         read = [_read(element, table, recv_ns) for element in (value if isinstance(value, list) else [value])]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, _Wrong) as error:
         table.counters[MALFORMED] += 1
@@ -180,6 +185,8 @@ def decode(payload: bytes, table: Table, recv_ns: int) -> tuple[Outcome, ...]:
     outcomes: list[Outcome] = []
     for one in read:
         outcome = one() if callable(one) else one
+        if partial and isinstance(outcome, Depth):
+            outcome = attrs.evolve(outcome, partial=True)
         if isinstance(outcome, Full):
             return (outcome,)
         outcomes.append(outcome)

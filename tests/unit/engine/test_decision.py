@@ -19,6 +19,7 @@ from aegis.kernels.market import mark_gap
 from aegis.signals.strategy import Withdraw
 from tests.support.core_cases import D, make_order
 from tests.support.decision_rig import MS, START_MS, Rig, open_position
+from tests.support.depth_cases import depth_text, ladder
 
 BTC = SymbolName("BTCUSDT")
 ETH = SymbolName("ETHUSDT")
@@ -276,6 +277,41 @@ def test_a_command_that_is_none_changes_nothing_and_says_so(name: str) -> None:
     with pytest.raises(InvariantBroken, match="no such command"):
         rig.decision.on_command(name, rig.now_ns)
     assert rig.take() == []
+
+
+# -- depth -------------------------------------------------------------------------------------------------------------
+def see_depth(rig: Rig, *asks: tuple[str, str], stream: str | None = "depth20@100ms", ago_ms: int = 0) -> None:
+    """A depth message through the strict decoder into the engine."""
+    now_ms = rig.now_ns // MS
+    text = depth_text(now_ms - ago_ms, 1, ladder(49999.0, -0.1, "3"), asks, stream=stream)
+    rig.machine.strict(text, rig.now_ns)
+
+
+def test_the_size_is_bound_by_what_is_displayed_from_the_touch_to_the_limit() -> None:
+    rig = Rig.make(displayed_pct=0.001)
+    see_depth(rig, ("50000.0", "1"), ("50000.1", "1000"), ("50025.0", "500"), ("50025.1", "90000"))
+    record = rig.signal()
+    assert record["displayed"] == {"qty": "2400", "touch": "900", "levels": 2, "age_ns": 0}
+    assert (record["bound_by"], Decimal(record["qty"])) == ("DISPLAYED", D("0.024"))
+
+
+@pytest.mark.parametrize("stream", ["depth@100ms", None])
+def test_differences_of_a_book_are_no_book(stream: str | None) -> None:
+    rig = Rig.make(displayed_pct=0.001)
+    see_depth(rig, ("50000.0", "1"), ("50000.1", "5000"), stream=stream)
+    record = rig.signal()
+    assert "displayed" not in record
+    assert (record["bound_by"], Decimal(record["qty"])) == ("DISPLAYED", D("0.009"))
+    assert rig.machine.other_messages["Depth"] == 1
+
+
+@pytest.mark.parametrize(("asks", "ago_ms"), [([("50000.1", "5000")], 0), ([("50000.0", "5000")], 501), ([], 0)])
+def test_a_book_that_is_old_or_of_another_moment_leaves_the_touch(asks: list[tuple[str, str]], ago_ms: int) -> None:
+    rig = Rig.make(displayed_pct=0.001)
+    see_depth(rig, *asks, ago_ms=ago_ms)
+    record = rig.signal()
+    assert "displayed" not in record
+    assert Decimal(record["qty"]) == D("0.009")
 
 
 def test_a_symbol_that_stops_trading_keeps_its_exits() -> None:

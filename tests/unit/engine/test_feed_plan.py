@@ -55,7 +55,7 @@ def test_three_hundred_symbols_need_at_most_four_sockets(source: str, count: int
 def test_the_channel_of_a_shard_carries_the_same_symbols() -> None:
     for shard in plan_shards(names(5), LIVE, FeedConfig(streams_per_socket=4)):
         channel = shard.channel()
-        assert attrs.astuple(shard, recurse=False)[3:] == (channel.symbols, channel.quotes, channel.trades)
+        assert attrs.astuple(shard, recurse=False)[3:6] == (channel.symbols, channel.quotes, channel.trades)
         assert channel.number == shard.number
         assert not channel.up
 

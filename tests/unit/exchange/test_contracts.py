@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from aegis.config.scenario import ContractStep, Phase, Scenario
 from aegis.core.errors import ConfigError
 from aegis.exchange.ledger import fold_ledger
+from aegis.exchange.listing import synthetic_listings
+from aegis.exchange.news import ForceOrders
 from aegis.exchange.server import STATE_FILE, Exchange
 from aegis.exchange.subscriptions import Route
+from aegis.kernels.books import PUBLIC, QUOTE
 from tests.support.whole_exchange import START_NS, Whole, quiet
 
 MARKET = {"symbol": "SOLUSDT", "side": "BUY", "type": "MARKET"}
@@ -205,6 +209,12 @@ def test_a_calm_market_liquidates_nobody():
     market = whole.listen("!forceOrder@arr")
     whole.run_to(60)
     assert market.heard() == []
+
+
+def test_a_second_in_which_nobody_traded_liquidates_nobody():
+    orders, quotes = ForceOrders(synthetic_listings(2, 7, 0)), np.zeros(3, PUBLIC)
+    quotes["kind"] = QUOTE
+    assert [orders.take([], quotes, second * 10**9) for second in (1, 2, 3)] == [[], [], []]
 
 
 def test_an_account_that_is_liquidated_is_told_to_everybody():

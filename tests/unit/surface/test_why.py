@@ -42,6 +42,14 @@ def decided(rig: Rig, **changes: Any) -> dict[str, Any]:
     return {"kind": "decision", "at": rig.now_ns, **rig.signal(**changes)}
 
 
+def test_what_was_displayed_is_told_where_more_than_the_touch_was_known() -> None:
+    rig = Rig.make()
+    row = decided(rig)
+    assert "  depth " not in tell(row, [])
+    row["displayed"] = {"qty": "12.5", "touch": "3", "levels": 4, "age_ns": 83_400_000}
+    assert "  depth    12.5 in reach: 3 at the touch, the rest on 4 levels behind it, 83 ms old\n" in tell(row, [])
+
+
 def test_a_taken_signal_tells_every_gate_it_went_through_with_value_and_limit() -> None:
     rig = Rig.make()
     row = decided(rig)
