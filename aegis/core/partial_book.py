@@ -31,13 +31,14 @@ class PartialBook(NamedTuple):
     def displayed(self, side: Side, touch: Decimal, touch_qty: Decimal, limit: Decimal) -> Displayed:
         """What a taker of `side` finds up to `limit`: `touch_qty` at the touch, and the levels behind it.
 
-        The quote is newer than the book, so the touch is the quote's and levels before it are gone. A book that begins
-        behind the touch is of another moment: the touch is all then.
+        The quote is newer than the book, so the touch is the quote's and levels before it are gone; one that has come
+        into the spread since leaves those behind it where they were. A touch that crosses the other side of the book is
+        of another moment: then it is all.
         """
         at = int(side is Side.BUY)
         ranks, sign = self.ranks[at], side.sign
         first_rank = float(touch) * sign
-        if ranks[0] > first_rank:
+        if first_rank <= -self.ranks[1 - at][0]:
             return Displayed(qty=touch_qty, touch_qty=touch_qty)
         first = bisect_right(ranks, first_rank)
         levels = max(0, bisect_right(ranks, float(limit) * sign) - first)

@@ -22,7 +22,7 @@ __all__ = ["DepthWatch"]
 
 _EVERY_S = 0.5
 #: A level that is drawn anew, or an entry that ends unfilled, is often followed by the next.
-_HOLD_S = 10.0
+_HOLD_S = 5.0
 
 
 class Line(Protocol):
@@ -77,14 +77,12 @@ class DepthWatch:
 
     def _wanted(self, now_s: float) -> dict[int, None]:
         """The first come first. One that is watched keeps its place until its time is over, or a trade needs it."""
-        trading, armed = dict.fromkeys(self._trading()), self._armed()
-        self._until = {symbol: end_s for symbol, end_s in self._until.items() if end_s > now_s}
-        asked = [*trading, *self._until, *armed]
-        wanted = dict.fromkeys(list(dict.fromkeys(asked))[: min(self.most, sum(self._room))])
-        with_reason = trading.keys() | armed.keys()
-        self._until = {
-            symbol: now_s + _HOLD_S if symbol in with_reason else self._until[symbol] for symbol in wanted
-        }  # fmt: skip
+        most, trading = min(self.most, sum(self._room)), list(self._trading())
+        first = list(dict.fromkeys([*trading, *self._armed()]))[:most]
+        until = {symbol: end_s for symbol, end_s in self._until.items() if end_s > now_s}
+        wanted = dict.fromkeys(list(dict.fromkeys([*trading, *until, *first]))[:most])
+        until |= dict.fromkeys(first, now_s + _HOLD_S)
+        self._until = {symbol: until[symbol] for symbol in wanted}
         return wanted
 
     def _trading(self) -> Iterator[int]:
@@ -94,13 +92,14 @@ class DepthWatch:
             if index is not None:
                 yield index
 
-    def _armed(self) -> dict[int, None]:
-        """Symbols with a level, the nearest to its price first."""
+    def _armed(self) -> list[int]:
+        """The symbol of each level, the nearest to its price first."""
         setups = [armed.setup for armed in self.decision.setups.armed.values()]
         symbols = np.array([setup.symbol for setup in setups], np.int64)
         entries = np.array([setup.entry for setup in setups])
         distances = np.abs(entries / self.table.symbols["bid"][symbols] - 1.0)  # one that was never quoted comes last
-        return dict.fromkeys(symbols[np.argsort(distances, kind="stable")].tolist())
+        nearest: list[int] = symbols[np.argsort(distances, kind="stable")].tolist()
+        return nearest
 
     def _roomiest(self) -> int:
         taken = list(self.watched.values())

@@ -217,7 +217,7 @@ async def test_a_level_is_watched_and_what_is_displayed_bounds_the_size_and_a_re
 
     decisions = [one for one in journal_format.read(tmp_path / "live.journal") if one.kind == "decision"]
     deep = [one for one in decisions if one.data["taken"] and "displayed" in one.data]
-    assert deep, "a book that begins behind the touch is of another moment, but hardly always"
+    assert deep, "a touch that crosses the book is of another moment, but hardly always"
     for record in deep:
         check(record.data, last_book(tmp_path, seen.name, record.at_ns))
 

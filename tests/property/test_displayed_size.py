@@ -17,11 +17,12 @@ from tests.support.depth_cases import depth_text
 D = Decimal
 NOW_MS = 1_790_000_000_000
 TABLE = new_table(["BTCUSDT"], [3], 60_000, AGG_TRADE)
+Levels = list[tuple[D, D]]
 GRIDS = st.sampled_from([D("0.1"), D("0.00000001"), D("0.5"), D("25")])
 
 
 @st.composite
-def books(draw: st.DrawFn) -> tuple[D, list[tuple[D, D]], list[tuple[D, D]]]:
+def books(draw: st.DrawFn) -> tuple[D, Levels, Levels]:
     """(tick, bids, asks), best first."""
     tick, middle = draw(GRIDS), draw(st.integers(100, 10**7))
     sides = []
@@ -34,9 +35,9 @@ def books(draw: st.DrawFn) -> tuple[D, list[tuple[D, D]], list[tuple[D, D]]]:
     return tick, sides[0], sides[1]
 
 
-def brute_force(levels: list[tuple[D, D]], side: Side, touch: D, touch_qty: D, limit: D) -> tuple[D, int]:
-    sign = side.sign
-    if not levels or levels[0][0] * sign > touch * sign:
+def brute_force(levels: Levels, others: Levels, side: Side, quote: tuple[D, D], limit: D) -> tuple[D, int]:
+    sign, (touch, touch_qty) = side.sign, quote
+    if others and touch * sign <= others[0][0] * sign:
         return touch_qty, 0
     behind = [size for price, size in levels if touch * sign < price * sign <= limit * sign]
     return touch_qty + sum(behind, D(0)), len(behind)
@@ -44,7 +45,7 @@ def brute_force(levels: list[tuple[D, D]], side: Side, touch: D, touch_qty: D, l
 
 @given(book=books(), side=st.sampled_from(Side), data=st.data())
 def test_it_is_the_touch_and_every_level_behind_it_up_to_the_limit_to_the_last_digit(
-    book: tuple[D, list[tuple[D, D]], list[tuple[D, D]]], side: Side, data: st.DataObject
+    book: tuple[D, Levels, Levels], side: Side, data: st.DataObject
 ) -> None:
     tick, bids, asks = book
     depths = Depths(TABLE)
@@ -56,11 +57,11 @@ def test_it_is_the_touch_and_every_level_behind_it_up_to_the_limit_to_the_last_d
     shown = depths.fresh(0, NOW_MS * 10**6)
     assert shown is not None
 
-    levels = asks if side is Side.BUY else bids
+    levels, others = (asks, bids) if side is Side.BUY else (bids, asks)
     around = levels[0][0] if levels else tick * 100
     touch = around + tick * data.draw(st.integers(-30, 30)) * side.sign
     limit = touch + tick * data.draw(st.integers(-5, 80)) * side.sign
     touch_qty = D(data.draw(st.integers(1, 10**9))).scaleb(-3)
     told = shown.displayed(side, touch, touch_qty, limit)
-    assert (told.qty, told.levels) == brute_force(levels, side, touch, touch_qty, limit)
+    assert (told.qty, told.levels) == brute_force(levels, others, side, (touch, touch_qty), limit)
     assert told.touch_qty == touch_qty

@@ -60,8 +60,30 @@ def test_an_order_that_does_not_reach_the_touch_finds_no_levels_behind_it() -> N
     assert displayed(context, Side.BUY, D(49990)).qty == D(5)
 
 
-@pytest.mark.parametrize("book", [None, BOOK])
-def test_a_book_that_begins_behind_the_touch_or_is_none_says_nothing(book: PartialBook | None) -> None:
-    context = make_context(quote=make_quote(bid="49999.95", ask="49999.98"), book=book)
-    assert displayed(context, Side.BUY, D(50010)) == Displayed(qty=D(5), touch_qty=D(5))
-    assert displayed(context, Side.SELL, D(49990)) == Displayed(qty=D(7), touch_qty=D(7))
+def test_a_touch_inside_the_spread_of_the_book_has_all_of_it_behind_it() -> None:
+    context = make_context(quote=make_quote(bid="49999.95", ask="49999.98"), book=BOOK)
+    assert displayed(context, Side.BUY, D(50010)).qty == D("7.4")
+    assert displayed(context, Side.SELL, D(49990)).qty == D("10.5")
+
+
+@pytest.mark.parametrize(
+    ("side", "quote"),
+    [
+        (Side.BUY, make_quote(bid="49999.8", ask="49999.9")),
+        (Side.BUY, make_quote(bid="49990", ask="49991")),
+        (Side.SELL, make_quote(bid="50000.0", ask="50000.1")),
+        (Side.SELL, make_quote(bid="50010", ask="50011")),
+    ],
+)
+def test_a_book_whose_other_side_the_touch_crosses_is_of_another_moment_and_says_nothing(
+    side: Side, quote: Quote
+) -> None:
+    qty = D(5) if side is Side.BUY else D(7)
+    for book in (BOOK, None):
+        limit = D(50100) if side is Side.BUY else D(49900)
+        assert displayed(make_context(quote=quote, book=book), side, limit) == Displayed(qty=qty, touch_qty=qty)
+
+
+def test_a_side_that_shows_nothing_leaves_the_touch() -> None:
+    book = PartialBook(ranks=([INF], [INF]), lots=([0, 0], [0, 0]), qty_decimals=3, age_ns=0)
+    assert displayed(make_context(quote=make_quote(), book=book), Side.BUY, D(50010)).qty == D(5)

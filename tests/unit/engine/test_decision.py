@@ -280,10 +280,12 @@ def test_a_command_that_is_none_changes_nothing_and_says_so(name: str) -> None:
 
 
 # -- depth -------------------------------------------------------------------------------------------------------------
-def see_depth(rig: Rig, *asks: tuple[str, str], stream: str | None = "depth20@100ms", ago_ms: int = 0) -> None:
+def see_depth(
+    rig: Rig, *asks: tuple[str, str], bid: float = 49999.0, stream: str | None = "depth20@100ms", ago_ms: int = 0
+) -> None:
     """A depth message through the strict decoder into the engine."""
     now_ms = rig.now_ns // MS
-    text = depth_text(now_ms - ago_ms, 1, ladder(49999.0, -0.1, "3"), asks, stream=stream)
+    text = depth_text(now_ms - ago_ms, 1, ladder(bid, -0.1, "3"), asks, stream=stream)
     rig.machine.strict(text, rig.now_ns)
 
 
@@ -305,10 +307,10 @@ def test_differences_of_a_book_are_no_book(stream: str | None) -> None:
     assert rig.machine.other_messages["Depth"] == 1
 
 
-@pytest.mark.parametrize(("asks", "ago_ms"), [([("50000.1", "5000")], 0), ([("50000.0", "5000")], 501), ([], 0)])
-def test_a_book_that_is_old_or_of_another_moment_leaves_the_touch(asks: list[tuple[str, str]], ago_ms: int) -> None:
+@pytest.mark.parametrize(("bid", "ago_ms"), [(50000.0, 0), (49999.0, 501)])
+def test_a_book_that_is_old_or_of_another_moment_leaves_the_touch(bid: float, ago_ms: int) -> None:
     rig = Rig.make(displayed_pct=0.001)
-    see_depth(rig, *asks, ago_ms=ago_ms)
+    see_depth(rig, ("50000.1", "5000"), bid=bid, ago_ms=ago_ms)
     record = rig.signal()
     assert "displayed" not in record
     assert Decimal(record["qty"]) == D("0.009")

@@ -10,7 +10,7 @@ from aegis.engine.shards import Shard
 from aegis.engine.watch import DepthWatch
 from tests.support.decision_rig import SYMBOLS, Rig, open_position
 
-HOLD_S = 10.0
+HOLD_S = 5.0
 FOUR = (*SYMBOLS, "XRPUSDT")
 
 
@@ -90,15 +90,12 @@ def test_one_that_is_watched_keeps_its_place_for_its_time_and_a_trade_takes_it()
     watch = make(rig, most=1)
     watch.look(0.0)
     near(rig, 2, 50005.0)
-    watch.look(1.0)
-    assert watched(watch) == [1]
-    rig.decision.setups.withdraw(1, 1)
-    watch.look(2.0)
-    assert watched(watch) == [1]
-    watch.look(11.0)
+    watch.look(4.9)
+    assert watched(watch) == [1], "there is a nearer one by now"
+    watch.look(5.0)
     assert watched(watch) == [2]
     open_position(rig, 0)
-    watch.look(11.5)
+    watch.look(6.5)
     assert watched(watch) == [0]
 
 
