@@ -55,7 +55,10 @@ def configure_cache() -> None:
 
 
 def _forget_constants(dispatcher: Any) -> None:
-    """Let calls with constants share one machine code: numba would compile the callee anew for every value."""
+    """Let calls with constants share one machine code: numba would compile the callee anew for every value.
+
+    The method is one of numba's inside; should it be gone, this fails at the first import instead of compiling longer.
+    """
     resolve = dispatcher.get_call_template
 
     def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
@@ -82,7 +85,8 @@ def kernel(
     def declare(function: F) -> F:
         options = {"_nrt": False} if bare else {}
         dispatcher = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=inline, **options)(function)
-        _forget_constants(dispatcher)
+        if not numba.config.DISABLE_JIT:
+            _forget_constants(dispatcher)
         if example is not None:
             REGISTRY.append((dispatcher, example))
         return cast(F, dispatcher)
