@@ -90,7 +90,8 @@ class UniverseConfig:
     max_spread_bps: float = attrs.field(default=20.0, validator=between(0.01, 10_000))
     include: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
     exclude: tuple[str, ...] = attrs.field(default=(), validator=_symbol_names)
-    refresh_hours: float = attrs.field(default=24.0, validator=between(0.01, 168))
+    refresh_hours: float = attrs.field(default=23.0, validator=between(0.01, 168))
+    """Shorter than `risk.spec_age_h`, so that rules are read again before they are too old to trade by."""
     spare: int = attrs.field(default=20, validator=between(0, 200))
 
 
