@@ -179,10 +179,14 @@ def test_the_gate_starts_halted_and_states_deny_entries_only() -> None:
         assert gate.approve_exit(make_order(reduce_only=True), 0).request.reduce_only
 
 
-def test_too_many_unknown_orders_halt_the_gate() -> None:
+def test_too_many_unknown_orders_keep_entries_back_until_they_are_settled() -> None:
     gate = active()
-    gate.check_entry(make_candidate(), make_context(account=make_account(unknown_total=3)), 0)
-    assert gate.state is TradingState.HALTED
+    denied = gate.check_entry(make_candidate(), make_context(account=make_account(unknown_total=3)), 0)
+    assert isinstance(denied, Denied)
+    assert (denied.code, denied.value, denied.limit) == (DenyCode.UNKNOWN_BUDGET, "3", "2")
+    assert gate.state is TradingState.ACTIVE
+    settled = make_context(account=make_account(unknown_total=2))
+    assert isinstance(gate.check_entry(make_candidate(), settled, 0), Approved)
 
 
 def test_unchanged_quote_on_a_talking_socket_is_fresh() -> None:
