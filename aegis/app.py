@@ -128,8 +128,12 @@ async def _run(config: Config, options: RunOptions, say: Say) -> Summary | None:
 
 
 async def _warm(say: Say, warmed: trio.Event) -> None:
-    """Import the engine and load its kernels, in a worker thread: the loop hears Ctrl-C and the exchange meanwhile."""
-    await trio.to_thread.run_sync(importlib.import_module, "aegis.trading", abandon_on_cancel=True)
+    """Import the engine and load its kernels, in a worker thread: the loop hears Ctrl-C and the exchange meanwhile.
+
+    An import that has begun is waited for, also when cancelled: a thread that still imports can keep the interpreter
+    from ending.
+    """
+    await trio.to_thread.run_sync(importlib.import_module, "aegis.trading")
     from aegis import trading
 
     await trading.warm_kernels(say)

@@ -210,7 +210,7 @@ def test_a_signal_before_trading_ends_it_with_nothing_done(aegis: Aegis) -> None
     with aegis.start("run", *OPEN_END) as process:
         (exchange,) = until(lambda: children(process.pid), "the exchange", FIRST_S)
         process.send_signal(signal.SIGINT)
-        ended = aegis.ended(process, 20)
+        ended = aegis.ended(process, 60)
     assert (ended.code, ended.out) == (0, ""), ended.err
     assert "Traceback" not in ended.err
     assert not alive(exchange)
