@@ -1,6 +1,6 @@
 """The risk gate: nothing reaches a venue without passing here, and exits always pass.
 
-`check_entry` is a pure function of its arguments but for two things it keeps: the trading state and the order rate.
+`check_entry` is a pure function of its arguments, the trading state and the order rate, of which it changes the last.
 Which controls it went through is left in `trail`, and what was displayed for it in `shown`, for the decision record.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -13,26 +14,27 @@ _LOOK_S = 0.005
 _AHEAD_NS = 1_500_000_000
 
 
-class Pace:
+class Pace(Protocol):
     """Venue time. `time` counts its seconds for everything that waits: heartbeats, limits, the life of a connection."""
 
     def now_ns(self) -> int:
         """Venue time, ns since the epoch."""
-        raise NotImplementedError
+        ...
 
     def time(self) -> float:
         """Seconds of venue time since some moment."""
-        raise NotImplementedError
+        ...
 
     async def sleep_until(self, time_s: float) -> None:
         """Wait until `time` has come to this."""
-        raise NotImplementedError
+        ...
 
     def stepped(self, now_ns: int) -> None:
         """The exchange stands at this time."""
+        ...
 
 
-class RealPace(Pace):
+class RealPace:
     """Time as it passes; `clock` gives the venue's. Waits by Trio's clock, which tests may make virtual."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
@@ -47,8 +49,11 @@ class RealPace(Pace):
     async def sleep_until(self, time_s: float) -> None:
         await trio.sleep_until(time_s)
 
+    def stepped(self, now_ns: int) -> None:
+        """Time does not wait for the exchange."""
 
-class ScaledPace(Pace):
+
+class ScaledPace:
     """`speed` times as fast as `clock`, from the moment at which this was made.
 
     An exchange that cannot follow is waited for, and never made to catch up: then time is slower than asked.
@@ -79,7 +84,7 @@ class ScaledPace(Pace):
         self._lost_ns += max(0, self._wanted_ns() - now_ns - _AHEAD_NS)
 
 
-class UnboundPace(Pace):
+class UnboundPace:
     """As fast as the exchange steps; what waits looks again and again whether its time has come."""
 
     def __init__(self, start_ns: int) -> None:

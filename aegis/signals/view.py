@@ -70,18 +70,14 @@ class Trend:
 
 
 @attrs.frozen(kw_only=True)
-class Zone:
-    """A live fair value gap. `near` is the edge that price meets first; `scale` the mean true range at its birth."""
+class _Area:
+    """Between two prices, bullish or bearish. `near` is the edge that price meets first."""
 
     id: int
     direction: int
     phase: int
-    known_at_ms: int
-    """When it was known as it is now: at its birth, or at the last merge that widened it."""
-    born_ms: int
     top: float
     bottom: float
-    scale: float
 
     @property
     def near(self) -> float:
@@ -93,26 +89,23 @@ class Zone:
 
 
 @attrs.frozen(kw_only=True)
-class Block:
-    """A live order block. `near` is the edge that price meets first. Phases: BLOCK_IS_FRESH and those after it."""
+class Zone(_Area):
+    """A live fair value gap; `scale` is the mean true range at its birth."""
 
-    id: int
-    direction: int
-    phase: int
+    known_at_ms: int
+    """When it was known as it is now: at its birth, or at the last merge that widened it."""
+    born_ms: int
+    scale: float
+
+
+@attrs.frozen(kw_only=True)
+class Block(_Area):
+    """A live order block. Phases: BLOCK_IS_FRESH and those after it."""
+
     born_ms: int
     """When it was known: at the break of structure that made it."""
     swept_ms: int
     """When a pool of lows (bearish: of highs) was last swept before that; 0: none was, or none that is remembered."""
-    top: float
-    bottom: float
-
-    @property
-    def near(self) -> float:
-        return self.top if self.direction > 0 else self.bottom
-
-    @property
-    def far(self) -> float:
-        return self.bottom if self.direction > 0 else self.top
 
 
 class SymbolView:

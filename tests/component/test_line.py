@@ -27,6 +27,24 @@ def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     return trio.SocketStream(ours), trio.SocketStream(theirs)
 
 
+def ends(ours, theirs, secure, directory) -> tuple[trio.abc.Stream, PlainTransport | TlsTransport]:
+    """The peer's stream and our transport over a pair of sockets, with TLS between them or without."""
+    if not secure:
+        return theirs, PlainTransport(ours)
+    pem = certificate(directory, HERE, 100)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(pem)
+    peer = trio.SSLStream(theirs, server, server_side=True, https_compatible=True)
+    return peer, TlsTransport(ours, trusting(pem), "127.0.0.1")
+
+
+async def shake_hands(peer: trio.abc.Stream, transport: PlainTransport | TlsTransport) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(transport.start)
+        if isinstance(peer, trio.SSLStream):
+            await peer.do_handshake()
+
+
 def unmasked(data: bytes) -> list[bytes]:
     """Payloads of client frames below 126 bytes."""
     found = []
@@ -53,20 +71,10 @@ async def fill(line: Line) -> list[bytes]:
 @pytest.mark.parametrize("secure", [False, True])
 async def test_what_has_come_is_read_without_waiting_and_an_end_is_told_in_turn(secure, tmp_path):
     ours, theirs = (trio.SocketStream(one) for one in trio.socket.socketpair())
-    peer: trio.abc.Stream = theirs
-    transport: PlainTransport | TlsTransport = PlainTransport(ours)
-    if secure:
-        pem = certificate(tmp_path, HERE, 100)
-        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        server.load_cert_chain(pem)
-        peer = trio.SSLStream(theirs, server, server_side=True, https_compatible=True)
-        transport = TlsTransport(ours, trusting(pem), "127.0.0.1")
+    peer, transport = ends(ours, theirs, secure, tmp_path)
     room = memoryview(bytearray(10))
     with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.start)
-            if isinstance(peer, trio.SSLStream):
-                await peer.do_handshake()
+        await shake_hands(peer, transport)
         assert transport.receive_now(room) == 0
         sent = bytes(range(35))
         await peer.send_all(sent)
@@ -93,19 +101,9 @@ async def test_what_is_no_socket_is_never_read_without_waiting():
 @pytest.mark.parametrize("secure", [False, True])
 async def test_what_the_kernel_did_not_take_leaves_first(secure, tmp_path):
     ours, theirs = pair()
-    peer: trio.abc.Stream = theirs
-    transport: PlainTransport | TlsTransport = PlainTransport(ours)
-    if secure:
-        pem = certificate(tmp_path, HERE, 100)
-        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        server.load_cert_chain(pem)
-        peer = trio.SSLStream(theirs, server, server_side=True)
-        transport = TlsTransport(ours, trusting(pem), "127.0.0.1")
+    peer, transport = ends(ours, theirs, secure, tmp_path)
     with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.start)
-            if isinstance(peer, trio.SSLStream):
-                await peer.do_handshake()
+        await shake_hands(peer, transport)
         line = Line(transport, ours)
         taken = await fill(line)
         received = bytearray()
