@@ -14,7 +14,7 @@ import attrs
 __all__ = ["Found", "OwnFileError", "load_class"]
 
 #: What the engine calls; a class that says it is a `Strategy` has all but the first two from there.
-_NEEDED: Final = ("Params", "on_events", "name", "every_bar", "analysis", "forget")
+_NEEDED: Final = ("Params", "on_events", "name", "every_bar", "hears", "analysis", "forget")
 _LONGEST: Final = 2_000_000
 
 

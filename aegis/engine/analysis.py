@@ -13,6 +13,8 @@ import numpy as np
 from aegis.kernels.analysis import SeedResult, State, analyse_all, copy_state, seed, set_live_from
 from aegis.kernels.layout import EVENT, ROW
 from aegis.kernels.state import Records
+from aegis.signals.news import news_for
+from aegis.signals.strategy import Strategy
 
 __all__ = ["NO_EVENTS", "Analysis", "Job", "Result", "Seed", "slices"]
 
@@ -107,15 +109,16 @@ def no_rows() -> Records:
     return np.zeros(0, ROW)
 
 
-def slices(result: Result, *, every_bar: bool) -> list[tuple[int, Records]]:
+def slices(result: Result, strategy: Strategy) -> list[tuple[int, Records]]:
     """What the strategy is to hear of a result: (symbol, its events), of the symbols with news, in their order.
 
-    News are events; with `every_bar` also a closed base bar.
+    News are events of the kinds that it hears; for one that is called at `every_bar` also a closed base bar.
     """
-    events = result.events[np.argsort(result.events["symbol"], kind="stable")]
+    events = news_for(strategy, result.events)
+    events = events[np.argsort(events["symbol"], kind="stable")]
     parts = np.split(events, np.flatnonzero(np.diff(events["symbol"])) + 1) if len(events) else []
     found = {int(part["symbol"][0]): part for part in parts}
-    if not every_bar:
+    if not strategy.every_bar:
         return list(found.items())
     closed = result.bars["symbol"][result.bars["timeframe"] == 0]
     return [(symbol, found.get(symbol, NO_EVENTS)) for symbol in sorted(found.keys() | set(closed.tolist()))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 
@@ -119,12 +119,22 @@ class Decision:
             self.contexts.warm[symbol] = False
             self._forget(symbol)
 
-    def on_bars(self, bars: Records, front: State, now_ns: int) -> None:
-        """A batch has been analysed; `front` is the state after it."""
+    def on_bars(self, bars: Records, front: State, cold: Collection[int]) -> list[int]:
+        """A batch has been analysed; `front` is the state after it. Returns the symbols that have become warm.
+
+        `cold` ones have gone cold since the batch was taken.
+        """
         self.seen(bars)
-        np.not_equal(front.symbols["warm"], 0, out=self.contexts.warm)
-        if not len(bars):
-            return
+        warm = front.symbols["warm"] != 0
+        warm[list(cold)] = False
+        warmed: list[int] = np.flatnonzero(warm & ~self.contexts.warm).tolist()
+        self.contexts.warm[:] = warm
+        if len(bars):
+            self._count(bars)
+        return warmed
+
+    def _count(self, bars: Records) -> None:
+        """What of the bars the journal and the summary keep: a digest, and the volume."""
         for name in BAR.names or ():  # column by column: padding between them is no fact
             self._bars_seen.update(np.ascontiguousarray(bars[name]).tobytes())
         base = bars[bars["timeframe"] == 0]

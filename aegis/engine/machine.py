@@ -86,7 +86,7 @@ class Machine:
         self.holes = Holes(table, base_ms, mend_wait_ns)
         self.continuity = Continuity(
             table=table, channels=self.channels, holes=self.holes, on_mend=on_mend,
-            go_live=self._go_live, on_cold=decision.on_cold, warm=lambda symbol: bool(decision.contexts.warm[symbol]),
+            go_live=self._go_live, on_cold=self._go_cold, warm=lambda symbol: bool(decision.contexts.warm[symbol]),
         )  # fmt: skip
         self.on_hits: Callable[[int], None] = self.decide_hits
         self.on_broken: Callable[[InvariantBroken], None] = self._raise
@@ -100,6 +100,8 @@ class Machine:
         self._lives: list[tuple[int, int]] = []
         self._seeds: list[Seed] = []
         self._again: Job | None = None
+        self._jobs = 0
+        self._cold: dict[int, int] = {}  # symbol -> the first job whose history of it can make it warm again
         self._slices: deque[tuple[int, Records]] = deque()
         self._watermark_ms = 0
         self.other_messages: Counter[str] = Counter()
@@ -221,8 +223,13 @@ class Machine:
         """From the next base bar on the trades of these symbols are whole; history must bring what is before."""
         first = (now_ns // _NS_PER_MS // self._base_ms + (not self._from_first_trade)) * self._base_ms
         self._lives += [(symbol, first) for symbol in symbols]
-        self.decision.on_cold(symbols)
+        self._go_cold(symbols)
         self.on_reseed(symbols)
+
+    def _go_cold(self, symbols: Sequence[int]) -> None:
+        """Bars of these are broken. A job that runs now does not know of it yet, and must not make them warm again."""
+        self._cold.update(dict.fromkeys(symbols, self._jobs + 1))
+        self.decision.on_cold(symbols)
 
     # -- batches -------------------------------------------------------------------------------------------------------
     def boundary(self, now_ns: int) -> bool:
@@ -272,6 +279,7 @@ class Machine:
         if self._again is not None:
             job, self._again = merge(self._again, job), None
         self._rows, self._lives, self._seeds = [], [], []
+        self._jobs += 1
         return job
 
     def result(self, result: Result | None, now_ns: int) -> None:
@@ -283,16 +291,17 @@ class Machine:
         self.analysis.accept()
         self._seeded(result.seeds)
         self.bars += len(result.bars)
-        self.decision.on_bars(result.bars, self.analysis.front, now_ns)
-        self._slices.extend(slices(result, every_bar=self.decision.strategy.every_bar))
+        warmed = self.decision.on_bars(result.bars, self.analysis.front, self._cold)
+        self._slices.extend((symbol, NO_EVENTS) for symbol in warmed)  # what history has left standing is armed too
+        self._slices.extend(slices(result, self.decision.strategy))
 
     def _seeded(self, seeds: Iterable[tuple[int, SeedResult]]) -> None:
         failed = []
         for symbol, result in seeds:
-            if result.code is SeedCode.OK:
-                self._slices.append((symbol, NO_EVENTS))  # what history has left standing wants to be armed too
-            else:
+            if result.code is not SeedCode.OK:
                 failed.append(symbol)
+            elif self._cold.get(symbol, 0) <= self._jobs:
+                self._cold.pop(symbol, None)
         if failed:
             self.on_reseed(failed)
 

@@ -15,6 +15,7 @@ from aegis.kernels.state import Records
 from aegis.research.candles import Candles
 from aegis.signals.advice import fault, heard
 from aegis.signals.choose import make_strategy
+from aegis.signals.news import news_for
 from aegis.signals.strategy import Advice, Setup
 from aegis.signals.view import Block, Indicators, Quote, SymbolView, Zone
 
@@ -55,6 +56,7 @@ def walk(candles: Candles, config: Config, *, symbol: str = "BARS", warm_bars: i
         return
     set_live_from(state, 0, int(bars["open_time"][0]))
     seed(state, 0, np.zeros(0, BAR), candles.history)
+    warm = False
     for number, row in enumerate(_rows(bars)):
         known_ms = int(bars["open_time"][number]) + frames[0]
         try:
@@ -64,9 +66,10 @@ def walk(candles: Candles, config: Config, *, symbol: str = "BARS", warm_bars: i
         close = float(bars["close"][number])
         view = SymbolView(state, 0, symbol, Quote(bid=close, ask=close, mark=close))
         advice: list[Advice] = []
-        if view.warm and (strategy.every_bar or len(events)):
+        news, was_warm, warm = news_for(strategy, events), warm, view.warm
+        if warm and (strategy.every_bar or len(news) or not was_warm):
             try:
-                advice = heard(strategy.on_events(view, events, known_ms), 0)
+                advice = heard(strategy.on_events(view, news, known_ms), 0)
             except Exception as error:  # noqa: BLE001 - it may be the user's own
                 where = f"bar {number} ({np.datetime64(known_ms, 'ms')}Z)"
                 raise ConfigError(f"strategy {config.strategy.name} failed at {where}: {fault(error)}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aegis.config.strategy import (
     FvgRetestConfig,
@@ -12,6 +12,7 @@ from aegis.config.strategy import (
     StrategyConfig,
 )
 from aegis.core.errors import ConfigError
+from aegis.kernels.smc_events import KIND_NAMES
 from aegis.kernels.state import AnalysisParams
 from aegis.signals.fvg_retest import FvgRetest
 from aegis.signals.mean_reversion import MeanReversion
@@ -51,4 +52,12 @@ def _own(config: OwnStrategyConfig, warm_bars: int) -> tuple[Strategy, AnalysisP
         raise ConfigError(f"strategy.name: {config.name} of {config.file}: {type(error).__name__}: {error}") from None
     if not isinstance(analysis, AnalysisParams):
         raise ConfigError(f"strategy.name: {config.name}.analysis of {config.file} gives no AnalysisParams")
+    if not _are_kinds(strategy.hears):
+        raise ConfigError(f"strategy.name: {config.name}.hears of {config.file} is no collection of kinds of event")
     return strategy, analysis
+
+
+def _are_kinds(hears: object) -> bool:
+    if hears is None:
+        return True
+    return isinstance(hears, Collection) and all(isinstance(kind, int) and kind in KIND_NAMES for kind in hears)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from aegis.config.strategy import FvgRetestConfig
 from aegis.core.values import Side
+from aegis.kernels.smc import BOS, CHOCH, FVG, FVG_EXPIRED, FVG_FILLED, FVG_INVERTED, FVG_MERGE
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.standing import Standing, levels
 from aegis.signals.strategy import Advice, Setup, Strategy
@@ -25,6 +26,7 @@ class FvgRetest(Strategy):
 
     name = "fvg_retest"
     every_bar = False
+    hears = frozenset({FVG, FVG_MERGE, FVG_FILLED, FVG_INVERTED, FVG_EXPIRED, BOS, CHOCH})
 
     def __init__(self, params: FvgRetestConfig, timeframes: Sequence[str]) -> None:
         self.params = params

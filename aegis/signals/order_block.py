@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from aegis.config.strategy import OrderBlockConfig
 from aegis.core.values import Side
+from aegis.kernels.smc import BLOCK, BLOCK_BREAKER, BLOCK_DEAD, BLOCK_MITIGATED
 from aegis.kernels.state import AnalysisParams, Records
 from aegis.signals.standing import Standing, levels
 from aegis.signals.strategy import Advice, Setup, Strategy
@@ -25,6 +26,7 @@ class OrderBlock(Strategy):
 
     name = "order_block"
     every_bar = False
+    hears = frozenset({BLOCK, BLOCK_MITIGATED, BLOCK_BREAKER, BLOCK_DEAD})
 
     def __init__(self, params: OrderBlockConfig, timeframes: Sequence[str]) -> None:
         self.params = params

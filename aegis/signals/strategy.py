@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 import attrs
@@ -148,6 +148,9 @@ class Strategy(Protocol):
     name: str
     every_bar: bool = True
     """Called at every closed base bar of a symbol; else only when the symbol has new events."""
+    hears: Collection[int] | None = None
+    """Kinds of event (`aegis.kernels.smc`) that it is given and, unless `every_bar`, called for; None: all. At a close
+    of all symbols each call that is not made brings the others' decisions forward."""
 
     @abstractmethod
     def on_events(self, view: SymbolView, events: Records, now_ms: int) -> list[Advice]:

@@ -111,8 +111,8 @@ async def test_each_route_pushes_its_own_streams_and_is_silent_on_all_others(pat
         every = [payload["E"] // 1000 for payload in seen["btcusdt@markPrice@1s"]]
         assert every == list(range(every[0], every[0] + len(every)))
         slow = [payload["E"] // 1000 for payload in seen["btcusdt@markPrice"]]
-        heard_in_full = [second for second in slow if second <= every[-1]]  # the end may fall between the two
-        assert heard_in_full == [second for second in every if second % 3 == 0]
+        # of the last second only one of the two may have been heard
+        assert [second for second in slow if second < every[-1]] == [second for second in every[:-1] if second % 3 == 0]
         assert {"BTCUSDT", "ETHUSDT"} <= {row["s"] for row in seen["!markPrice@arr@1s"][0]}
     if "btcusdt@bookTicker" in seen:
         ids = [payload["u"] for payload in seen["btcusdt@bookTicker"]]

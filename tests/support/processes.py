@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Aegis", "Ended", "alive", "children", "until"]
+__all__ = ["Aegis", "Ended", "alive", "children", "running", "until"]
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
@@ -42,6 +42,18 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
     return [child for child in found if alive(child)]
+
+
+def running(pid: int, command: str) -> list[int]:
+    """Those of its children that run `aegis COMMAND`: libraries start helpers of their own while they are imported."""
+    return [child for child in children(pid) if command.encode() in _arguments(child)]
+
+
+def _arguments(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aegis.exchange.ledger_view import AccountView, Entry, parse_entries, read_ledger
-from tests.support.processes import Aegis, Ended, alive, children, until
+from tests.support.processes import Aegis, Ended, alive, children, running, until
 
 #: The deadline leaves room for kernels that are compiled for the first time.
 FIRST_S = 400.0
@@ -208,7 +208,7 @@ def test_an_account_has_one_engine_and_a_second_signal_ends_it_at_once(aegis: Ae
 
 def test_a_signal_before_trading_ends_it_with_nothing_done(aegis: Aegis) -> None:
     with aegis.start("run", *OPEN_END) as process:
-        (exchange,) = until(lambda: children(process.pid), "the exchange", FIRST_S)
+        (exchange,) = until(lambda: running(process.pid, "exchange"), "the exchange", FIRST_S)
         process.send_signal(signal.SIGINT)
         ended = aegis.ended(process, 60)
     assert (ended.code, ended.out) == (0, ""), ended.err

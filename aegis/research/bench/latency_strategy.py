@@ -22,6 +22,7 @@ class AtClose(Strategy):
 
     name = "at_close"
     every_bar = False
+    hears = frozenset({FVG})
 
     @attrs.frozen(kw_only=True)
     class Params:

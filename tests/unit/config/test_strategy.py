@@ -192,6 +192,9 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
             ("def on_events", "def analysis(self, warm_bars):\n        return 5\n\n    def on_events"),
             "no AnalysisParams",
         ),
+        (('name = "mine"', 'name = "mine"\n    hears = ("FVG",)'), "Mine.hears of .* no collection of kinds of event"),
+        (('name = "mine"', 'name = "mine"\n    hears = 3'), "Mine.hears of .* no collection of kinds of event"),
+        (('name = "mine"', 'name = "mine"\n    hears = {99}'), "Mine.hears of .* no collection of kinds of event"),
     ],
 )
 def test_a_class_that_cannot_be_made_is_one_line(change: tuple[str, str], says: str, tmp_path: Path) -> None:

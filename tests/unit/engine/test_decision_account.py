@@ -194,7 +194,7 @@ def test_bars_are_counted_in_lots_and_part_of_the_digest() -> None:
         rig = Rig.make(("BTCUSDT", "ETHUSDT"))
         bars = np.zeros(3, BAR)
         bars["symbol"], bars["timeframe"], bars["volume"] = [0, 1, 1], [0, 0, 1], [5, volume, 100]
-        rig.decision.on_bars(bars, rig.machine.analysis.front, rig.now_ns)
+        rig.decision.on_bars(bars, rig.machine.analysis.front, ())
         rig.decision.on_command("finish", rig.now_ns)
         warm = bool(rig.decision.contexts.warm.any())
         return rig.pages.of("bars")[0]["sha256"], rig.decision.bar_lots.tolist(), warm

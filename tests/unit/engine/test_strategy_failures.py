@@ -10,9 +10,10 @@ import pytest
 
 from aegis.core.errors import InvariantBroken
 from aegis.engine.analysis import Result, slices
+from aegis.kernels import smc
 from aegis.kernels.layout import BAR, EVENT
 from aegis.signals.advice import fault
-from tests.support.decision_rig import Rig, make_setup
+from tests.support.decision_rig import Rig, Scripted, make_setup
 
 
 def ask(rig: Rig, symbol: int) -> None:
@@ -95,11 +96,19 @@ def test_a_reason_is_one_line_without_addresses() -> None:
 
 def test_a_strategy_hears_events_in_order_and_bars_where_it_wants_them() -> None:
     events, bars = np.zeros(3, EVENT), np.zeros(4, BAR)
-    events["symbol"], events["id"] = (5, 2, 5), (1, 2, 3)
+    events["symbol"], events["id"], events["kind"] = (5, 2, 5), (1, 2, 3), (smc.BOS, smc.BOS, smc.FVG)
     bars["symbol"], bars["timeframe"] = (7, 5, 9, 7), (0, 0, 1, 0)
     result = Result(bars=bars, events=events, seeds=())
-    found = [(symbol, part["id"].tolist()) for symbol, part in slices(result, every_bar=False)]
-    assert found == [(2, [2]), (5, [1, 3])]
-    found = [(symbol, part["id"].tolist()) for symbol, part in slices(result, every_bar=True)]
-    assert found == [(2, [2]), (5, [1, 3]), (7, [])]
-    assert slices(Result(bars=bars[:0], events=events[:0], seeds=()), every_bar=True) == []
+    assert found(result, every_bar=False) == [(2, [2]), (5, [1, 3])]
+    assert found(result, every_bar=False, hears={smc.FVG, smc.CHOCH}) == [(5, [3])]
+    assert found(result, every_bar=False, hears=()) == []
+    assert found(result, every_bar=True) == [(2, [2]), (5, [1, 3]), (7, [])]
+    assert found(result, every_bar=True, hears=[smc.BOS]) == [(2, [2]), (5, [1]), (7, [])]
+    assert found(Result(bars=bars[:0], events=events[:0], seeds=()), every_bar=True) == []
+
+
+def found(result: Result, **wishes: Any) -> list[tuple[int, list[int]]]:
+    strategy = Scripted()
+    for name, wish in wishes.items():
+        setattr(strategy, name, wish)
+    return [(symbol, part["id"].tolist()) for symbol, part in slices(result, strategy)]
