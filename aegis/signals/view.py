@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import attrs
@@ -108,6 +109,12 @@ class Block(_Area):
     """When a pool of lows (bearish: of highs) was last swept before that; 0: none was, or none that is remembered."""
 
 
+@functools.lru_cache(maxsize=64)
+def _numbers(lengths_ms: tuple[int, ...]) -> dict[str, int]:
+    """The index of each timeframe by its name: asked for at every call of a strategy, and never changed."""
+    return {timeframe_name(ms): k for k, ms in enumerate(lengths_ms)}
+
+
 class SymbolView:
     """Read-only view of one symbol in an analysis state. It is valid for one call: nothing of it may be kept.
 
@@ -119,7 +126,7 @@ class SymbolView:
 
     def __init__(self, state: State, symbol: int, name: str, quote: Quote) -> None:
         self._state = state
-        self._index = {timeframe_name(int(ms)): k for k, ms in enumerate(state.parameters["timeframe_ms"])}
+        self._index = _numbers(tuple(state.parameters["timeframe_ms"].tolist()))
         self.symbol = symbol
         self.name = name
         self.quote = quote
@@ -154,20 +161,18 @@ class SymbolView:
     def bars(self, timeframe: str, n: int) -> Records:
         """The last n closed bars (fewer if there are fewer), oldest first: a copy of dtype BAR."""
         ring = self._state.bars[self.symbol, self._index[timeframe]]
+        if n == 1:  # asked for at every bar of every symbol
+            opened = ring["open_time"]
+            newest = int(opened.argmax())
+            last: Records = ring[newest : newest + int(opened[newest] >= 0)].copy()
+            return last
         kept = ring[ring["open_time"] >= 0]
         order = np.argsort(kept["open_time"])
         return np.take(kept, order[max(0, len(order) - n) :])
 
     def indicators(self, timeframe: str) -> Indicators:
-        row = self._state.values[self.symbol, self._index[timeframe]]
-        return Indicators(
-            atr=float(row["atr"]),
-            rsi=float(row["rsi"]),
-            rsi_valid=bool(row["rsi_valid"]),
-            ema=float(row["ema"]),
-            mid=float(row["mid"]),
-            sigma=float(row["sigma"]),
-        )
+        atr, rsi, rsi_valid, ema, mid, sigma = self._state.values[self.symbol, self._index[timeframe]].item()
+        return Indicators(atr=atr, rsi=rsi, rsi_valid=bool(rsi_valid), ema=ema, mid=mid, sigma=sigma)
 
     def trend(self, timeframe: str) -> Trend:
         k = self._index[timeframe]
