@@ -102,10 +102,6 @@ class OrderStore:
         late = [order for order in self.open() if order.deadline_ns is not None and order.deadline_ns <= now_ns]
         return [order.cid for order in late if self._after(order.cid, order.on_deadline(now_ns)).moved]
 
-    def next_deadline_ns(self) -> int | None:
-        """The earliest deadline of any order."""
-        return min((order.deadline_ns for order in self.open() if order.deadline_ns is not None), default=None)
-
     def changed(self, cid: ClientId) -> None:
         """To be called after evidence was given to an order directly (`found`, `not_found`, `on_fill`, `recover`)."""
         order = self._all.get(cid)

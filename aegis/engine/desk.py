@@ -81,6 +81,8 @@ class Desk:
     open_risk: Decimal = attrs.field(default=ZERO, init=False)
     """Money lost if every open or entering trade were stopped at its stop."""
     _risks: dict[SymbolName, Decimal] = attrs.field(factory=dict, init=False)
+    _due: dict[SymbolName, int] = attrs.field(factory=dict, init=False)
+    """Of each symbol, when time alone changes something."""
     _broken: InvariantBroken | None = attrs.field(default=None, init=False)
 
     # -- a new trade ---------------------------------------------------------------------------------------------------
@@ -102,12 +104,12 @@ class Desk:
             self.trades[plan.symbol] = trade
             trade.enter(request, now_ns)
             self.store.sent(request.cid, now_ns, now_ns + self.reply_budget_ns)
-            self._weigh(plan.symbol)
+            self._take_stock(plan.symbol)
 
     def adopt(self, trade: Trade) -> None:
         """Take over a trade that was rebuilt from the journal; each of its orders must be asked for."""
         self.trades[trade.plan.symbol] = trade
-        self._weigh(trade.plan.symbol)
+        self._take_stock(trade.plan.symbol)
         self.unproven.update(trade.roles)
 
     def exit(self, symbol: SymbolName, reason: ExitReason, now_ns: int) -> None:
@@ -211,7 +213,7 @@ class Desk:
     # -- what follows --------------------------------------------------------------------------------------------------
     def _step(self, symbol: SymbolName, now_ns: int) -> None:
         """Ask the symbol's trades what is missing, and send it."""
-        for trade in (*self.tails.get(symbol, ()), *((self.trades[symbol],) if symbol in self.trades else ())):
+        for trade in self._of(symbol):
             was = trade.state
             try:
                 for request in trade.step(now_ns):
@@ -244,10 +246,20 @@ class Desk:
             self.tails[symbol] = left
         else:
             self.tails.pop(symbol, None)
+        self._take_stock(symbol)
+
+    def _take_stock(self, symbol: SymbolName) -> None:
+        """Keep what every decision and every event ask of all trades: one symbol changes at a time."""
         self._weigh(symbol)
+        times = [trade.next_ns() for trade in self._of(symbol)]
+        times += [order.deadline_ns for order in self.store.open(symbol)]
+        due_ns = min((t for t in times if t is not None), default=None)
+        if due_ns is None:
+            self._due.pop(symbol, None)
+        else:
+            self._due[symbol] = due_ns
 
     def _weigh(self, symbol: SymbolName) -> None:
-        """Keep the sum of what is at risk: every decision asks for it, and one trade changes at a time."""
         trade = self.trades.get(symbol)
         risk = ZERO
         if trade is not None and trade.entry is not None:
@@ -280,16 +292,14 @@ class Desk:
             reason = Unknown(request=order.request, reason="no answer within the budget")
             self._note("outcome", describe_outcome(reason), now_ns)
             self._step(order.symbol, now_ns)
-        for trade in tuple(self._followed()):
-            due_ns = trade.next_ns()
-            if due_ns is not None and due_ns <= now_ns:
-                self._step(trade.plan.symbol, now_ns)
+        for symbol, due_ns in tuple(self._due.items()):
+            if due_ns <= now_ns:
+                self._step(symbol, now_ns)
         self._complain()
 
     def next_ns(self) -> int | None:
         """When `on_timer` has something to do."""
-        times = [trade.next_ns() for trade in self._followed()]
-        return min((t for t in (*times, self.store.next_deadline_ns()) if t is not None), default=None)
+        return min(self._due.values(), default=None)
 
     def unsettled(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
         """Every open order, as `doubtful`: what must be asked after the private stream was down."""
@@ -311,10 +321,10 @@ class Desk:
             if doubt or lost:
                 yield order.symbol, order.cid, conditional, child if lost else None
 
-    def _followed(self) -> Iterator[Trade]:
-        yield from self.trades.values()
-        for tails in self.tails.values():
-            yield from tails
+    def _of(self, symbol: SymbolName) -> tuple[Trade, ...]:
+        """All that is followed on a symbol, the trade that may be open last."""
+        tails = self.tails.get(symbol, ())
+        return (*tails, self.trades[symbol]) if symbol in self.trades else tuple(tails)
 
     def open_trades(self) -> Iterable[Trade]:
         """Trades that are not over."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aegis.core.messages import CancelRequest
 from aegis.core.values import AlgoType
+from aegis.engine.desk import Desk
 from aegis.engine.journal_format import Record
 from aegis.engine.recovery import collect, recover
 from tests.support.decision_rig import Rig
@@ -49,6 +50,7 @@ def live_a_life(seed: int) -> list[Crash]:
         if tick == 3 and venue.position:
             end_one(rig, venue, ends)
         rig.timer(0.3)
+        check_deadlines(rig.decision.desk)
         if tick == 30 and random.random() < 0.5 and not rig.decision.desk.trades:
             rig.quote(50010.0, 50011.0)
             venue.price = Decimal(50000)
@@ -79,6 +81,13 @@ def end_one(rig: Rig, venue: ScriptedVenue, how: str) -> None:
         venue.trigger(AlgoType.STOP_MARKET if how == "stop" else AlgoType.TAKE_PROFIT_MARKET)
 
 
+def check_deadlines(desk: Desk) -> None:
+    """What the desk keeps of its deadlines is what all its trades and orders say."""
+    trades = [*desk.trades.values(), *(trade for tails in desk.tails.values() for trade in tails)]
+    times = [*(trade.next_ns() for trade in trades), *(order.deadline_ns for order in desk.store.open())]
+    assert desk.next_ns() == min((t for t in times if t is not None), default=None)
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 2**32))
 def test_after_a_crash_at_any_record_the_account_is_the_venues(seed: int) -> None:
@@ -104,6 +113,7 @@ def check_restart(records: list[Record], venue: ScriptedVenue, now_ns: int) -> N
     assert not rig.sent, "nothing is sent on the strength of a journal alone"
     venue.answer(decision, rig.now_ns)
     for _ in range(12):
+        check_deadlines(decision.desk)
         requests = rig.take()
         assert not {r.cid for r in requests if not isinstance(r, CancelRequest)} & used
         for request in requests:

@@ -57,9 +57,7 @@ def test_exposure_counts_opening_orders_in_the_worst_case() -> None:
     store.add(make_order(cid=cid(5), symbol=ETH), 0)
     store.sent(cid(1), 0, 10)
     assert store.on_deadlines(9) == []
-    assert store.next_deadline_ns() == 10
     assert store.on_deadlines(10) == [cid(1)]
-    assert store.next_deadline_ns() is None
     assert store.unknown() == store.unknown(BTC) == [cid(1)]
     assert store.unknown(ETH) == []
     exposure = store.exposure(BTC)
