@@ -46,6 +46,7 @@ KERNEL_TESTS = (
     "tests/unit/kernels",
     "tests/property/test_analysis_seams.py",
     "tests/property/test_bars_merging.py",
+    "tests/property/test_partial_depth.py",
     "tests/property/test_quick_text.py",
     "tests/property/test_smc_causality.py",
     "tests/property/test_smc_patterns.py",

@@ -141,7 +141,7 @@ class Machine:
                     self.on_hits(now_ns)
                 elif status == wire.ROWS_FULL:
                     self.take_batch()
-                else:
+                elif not self._depth(inbox, now_ns):
                     message = inbox.slow()
                     if isinstance(message, Text):
                         fired = self.strict(message.payload, now_ns, answers) or fired
@@ -151,6 +151,14 @@ class Machine:
             if fired:
                 self.on_hits(now_ns)
         return answers
+
+    def _depth(self, inbox: Inbox, now_ns: int) -> bool:
+        """Whether the frame that `scan` handed back was a partial depth message in the venue's own form: it is read."""
+        whole = inbox.whole()
+        if whole is None or not self.decision.contexts.depths.read(inbox.buffer, *whole, now_ns):
+            return False
+        self.other_messages[events.Depth.__name__] += 1
+        return True
 
     def strict(self, payload: bytes, now_ns: int, answers: list[Message | events.Control] | None = None) -> bool:
         """A text that the compiled pass left to the strict decoder; ticks in it count as any other. True: hits wait.

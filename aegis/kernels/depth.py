@@ -12,6 +12,7 @@ from aegis.kernels.fields import (
     KIND,
     MANTISSA,
     REFUSED,
+    START,
     TEXT,
     Bytes,
     Cells,
@@ -120,7 +121,7 @@ def judge_depth(data: Bytes, position: int, end: int, cells: Cells) -> int:
     """Position behind a depth update in the venue's own form (`e` first, no white space), or REFUSED.
 
     What is accepted here, `venue/strict.py` decodes to a Depth; what is refused, it must judge. The ids are below
-    10**18, as `fields.read_value` takes no more digits.
+    10**18, as `fields.read_value` takes no more digits. START of the cells `b` and `a` is where their lists begin.
     """
     head = _DEPTH_EVENT.shape[0]
     if position + head > end or not text_equals(data, position, position + head, _DEPTH_EVENT):
@@ -132,8 +133,8 @@ def judge_depth(data: Bytes, position: int, end: int, cells: Cells) -> int:
         if position < 0 or (cells[KIND, index] != 0 and index != CELL_AT):
             return REFUSED
         if index in (_BIDS, _ASKS):
+            cells[KIND, index], cells[START, index] = _LISTED, position
             position = _skip_levels(data, position, end)
-            cells[KIND, index] = _LISTED
         else:
             position = read_value(data, position, end, cells, index)
         if position < 0 or position >= end:

@@ -121,6 +121,13 @@ class Inbox:
             raise Restartable("market socket: the peer broke the WebSocket protocol")
         return status
 
+    def whole(self) -> tuple[int, int] | None:
+        """Where in the buffer the text lies that `scan` handed back with SLOW; None where it is no text, or a part."""
+        result = self.result
+        if result[wire.OPCODE] != 1 or not result[wire.FIN]:
+            return None
+        return int(result[wire.PAYLOAD_START]), int(result[wire.PAYLOAD_END])
+
     def slow(self) -> Message | None:
         """The message of the frame that `scan` handed back with SLOW; None while its fragments are incomplete.
 

@@ -173,6 +173,15 @@ async def test_a_result_is_held_back_by_the_modelled_latency(autojump_clock: Any
     assert [b - a for a, b in zip(begun, ended, strict=False)] == [20 * MS] * min(len(begun), len(ended))
 
 
+def start_over(stand: Stand, seconds: int) -> None:
+    """Each symbol turns cold, and warm with history until then: the strategy is shown what that has left standing."""
+    stand.rig.now_ns = stand.clock.venue_ns()
+    stand.rig.machine.connection(1, None, stand.rig.now_ns)
+    stand.rig.up(1)
+    for symbol in range(3):
+        stand.service.seed(symbol, history(symbol, (stand.rig.now_ns + seconds * SECOND) // MS, 2600), NO_HIGHER)
+
+
 async def test_three_slow_calls_put_the_strategy_off(
     autojump_clock: Any, nursery: trio.Nursery, log_lines: Any
 ) -> None:
@@ -191,10 +200,7 @@ async def test_three_slow_calls_put_the_strategy_off(
     stand.rig.warm((0, 1, 2))
     decision.strategy.on_events = slow  # type: ignore[method-assign]
     stand.go(nursery)
-    # warming has armed what history left standing; new bars bring new events
-    stand.rig.now_ns = stand.clock.venue_ns()
-    for symbol in range(3):
-        stand.service.seed(symbol, history(symbol, (stand.rig.now_ns + 3 * SECOND) // MS, 2600), NO_HIGHER)
+    start_over(stand, 3)
     await trio.sleep(1.0)
     assert calls == 3
     assert decision.quarantined
@@ -202,8 +208,7 @@ async def test_three_slow_calls_put_the_strategy_off(
     assert any(
         name.startswith(b"quarantine") for kind, _, _, name in stand.rig.tape.inputs if kind is InputKind.COMMAND
     )
-    for symbol in range(3):
-        stand.service.seed(symbol, history(symbol, (stand.rig.now_ns + 4 * SECOND) // MS, 2600), NO_HIGHER)
+    start_over(stand, 4)
     await trio.sleep(1.0)
     assert calls == 3, "it is not asked again"
 
@@ -271,7 +276,7 @@ async def test_every_way_into_the_fold_is_guarded(
         monkeypatch.setattr(Decision, "on_timer", broken)
     else:
         decision.strategy.on_events = broken  # type: ignore[method-assign]
-        stand.service.seed(0, history(0, (stand.rig.now_ns + 3 * SECOND) // MS, 2600), NO_HIGHER)
+        start_over(stand, 3)
     await trio.sleep(2.0)
     assert where in stand.fatal
     assert decision.gate.state is TradingState.HALTED
