@@ -88,6 +88,11 @@ class FillTape:
         return any(not fill.complete for fill in self.fills.values())
 
     @property
+    def incomplete(self) -> bool:
+        """An execution is missing, or known without its fee."""
+        return self.reported > self.qty or self.unpriced
+
+    @property
     def average(self) -> Decimal:
         """Quantity-weighted average price of the executions seen; 0 when there is none."""
         return average_price(self.fills.values())

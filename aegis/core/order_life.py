@@ -135,7 +135,7 @@ class TrackedOrder:
     @property
     def settled(self) -> bool:
         """Final, and every execution that the venue has claimed has reached us, with its fee."""
-        return self.state.final and not self.tape.missing and not self.tape.unpriced
+        return self.state.final and not self.tape.incomplete
 
     @property
     def can_cancel(self) -> bool:

@@ -130,20 +130,15 @@ class OrderStore:
         """Conditional orders that may live, against the venue's account-wide limit."""
         return len(self._algos)
 
-    @property
-    def in_doubt(self) -> bool:
-        """There is an order of unknown fate, one with executions missing, or one whose cancel was refused."""
-        return bool(self._in_doubt)
+    def in_doubt(self) -> list[Ours]:
+        """Orders of unknown fate, with executions missing, or whose cancel was refused."""
+        return [self._all[cid] for cid in self._in_doubt]
 
     def unknown(self, symbol: SymbolName | None = None) -> list[ClientId]:
         """Orders whose fate must be asked (control C16)."""
         if not self._unknown:
             return []
         return [order.cid for order in self.open(symbol) if order.state is OrderState.UNKNOWN]
-
-    def incomplete(self) -> list[ClientId]:
-        """Orders with executions that the venue has claimed and we have not seen, or seen without their fee."""
-        return [order.cid for order in self.open() if order.tape.missing or order.tape.unpriced]
 
     def exposure(self, symbol: SymbolName) -> WorkingExposure:
         """Worst case of the opening orders of a symbol, those of unknown fate in full (control C7)."""
@@ -165,9 +160,8 @@ class OrderStore:
         else:
             _keep(self._working, cid, order, wanted=living and order.opens)
         unknown = order.state is OrderState.UNKNOWN
-        lost = bool(order.tape.missing) or order.tape.unpriced
         _keep(self._unknown, cid, None, wanted=unknown)
-        doubt = unknown or lost or order.cancel is CancelState.DOUBTFUL
+        doubt = unknown or order.tape.incomplete or order.cancel is CancelState.DOUBTFUL
         _keep(self._in_doubt, cid, None, wanted=doubt and not order.settled)
 
     def _after(self, cid: ClientId, change: Change) -> Change:

@@ -27,7 +27,7 @@ from aegis.core.messages import (
     TradeLite,
     Unknown,
 )
-from aegis.core.order_life import AbsenceRule, CancelState, Change
+from aegis.core.order_life import AbsenceRule, Change
 from aegis.core.order_store import OrderStore
 from aegis.core.orders import VenueOrder, is_execution
 from aegis.core.risk import RiskGate
@@ -310,16 +310,15 @@ class Desk:
 
     def doubtful(self) -> Iterator[tuple[SymbolName, ClientId, bool, int | None]]:
         """What the venue must be asked: (symbol, client id, conditional, order id whose executions are missing)."""
-        if not self.unproven and not self.store.in_doubt:
-            return  # asked after every event: most of the time that is the answer
-        unknown, incomplete = set(self.store.unknown()), set(self.store.incomplete())
-        for order in self.store.open():
+        doubtful = {order.cid: order for order in self.store.in_doubt()}
+        for cid in sorted(self.unproven - doubtful.keys()):
+            order = self.store.get(cid)
+            if order is not None and not order.settled:
+                doubtful[cid] = order
+        for order in doubtful.values():
             conditional = isinstance(order, AlgoOrder)
             child = order.child_id if isinstance(order, AlgoOrder) else order.venue_id
-            lost = order.cid in incomplete
-            doubt = order.cid in unknown or order.cid in self.unproven or order.cancel is CancelState.DOUBTFUL
-            if doubt or lost:
-                yield order.symbol, order.cid, conditional, child if lost else None
+            yield order.symbol, order.cid, conditional, child if order.tape.incomplete else None
 
     def _of(self, symbol: SymbolName) -> tuple[Trade, ...]:
         """All that is followed on a symbol, the trade that may be open last."""
