@@ -18,7 +18,9 @@ from aegis.exchange.listing import Listing
 from aegis.exchange.money import E8, E16, amount_of, divide
 from aegis.exchange.security import AccountSetup
 
-__all__ = ["Account", "Fees", "Position", "PositionSide", "SymbolSetting", "commission", "unrealized"]
+__all__ = [
+    "Account", "Fees", "Position", "PositionSide", "SymbolSetting", "commission", "maintenance_margin", "unrealized",
+]  # fmt: skip
 
 #: BOTH in one-way mode; in hedge mode every symbol has a LONG and a SHORT side.
 PositionSide = Literal["BOTH", "LONG", "SHORT"]
@@ -48,6 +50,17 @@ def commission(notional_e16: int, ratio: tuple[int, int]) -> int:
 def unrealized(listing: Listing, steps: int, entry_e16: int, mark_e8: int) -> int:
     """Unrealised PnL of a position of `steps`, 1e-8."""
     return divide((mark_e8 * E8 - entry_e16) * steps * listing.step_e8, E16)
+
+
+def maintenance_margin(listing: Listing, notional_e16: int) -> int:
+    """`notional * mmr - cum` of the bracket that the notional lies in, 1e-8; beyond the last cap that one goes on."""
+    if not notional_e16:
+        return 0
+    size_e16 = abs(notional_e16)
+    for tier in listing.brackets.tiers:
+        if size_e16 < tier[0]:
+            break
+    return divide(size_e16 * tier[1] - tier[2] * E8, E16)
 
 
 @attrs.define(eq=False)
@@ -95,25 +108,20 @@ class Position:
         return divide(abs(self.notional_e16(mark_e8)), E8 * self.setting.leverage)
 
     def maintenance_margin(self, mark_e8: int) -> int:
-        """`notional * mmr - cum` of the bracket that the notional lies in; beyond the last cap that one goes on."""
-        notional = abs(self.notional_e16(mark_e8))
-        if not notional:
-            return 0
-        for tier in self.listing.brackets.tiers:
-            if notional < tier[0]:
-                break
-        return divide(notional * tier[1] - tier[2] * E8, E16)
+        return maintenance_margin(self.listing, self.notional_e16(mark_e8))
 
     def fill(self, signed_steps: int, ticks: int) -> int:
         """Take over a fill (positive bought, negative sold, not zero); what it realises, 1e-8."""
         assert signed_steps != 0
         before = self.steps
-        closed = min(abs(before), abs(signed_steps)) if before * signed_steps < 0 else 0
-        opened = abs(signed_steps) - closed
-        realized = self._close(closed, ticks) if closed else 0
-        if opened:
-            self._open(opened if signed_steps > 0 else -opened, ticks)
-        assert self.steps == before + signed_steps
+        after = before + signed_steps
+        if before * signed_steps >= 0:
+            self._open(signed_steps, ticks)
+            return 0
+        realized = self._close(min(abs(before), abs(signed_steps)), ticks)
+        if before * after < 0:  # through zero
+            self._open(after, ticks)
+        assert self.steps == after
         self.realized += realized
         return realized
 

@@ -232,7 +232,7 @@ def set_leverage(call: Call) -> dict[str, Any]:
         raise Refusal(-2027)
     account.set_symbol(listing, leverage=leverage)
     margins = _margins(call)
-    if leverage < before and account.cross_wallet + margins.cross_unrealized < margins.tied:
+    if leverage < before and margins.free < 0:
         account.set_symbol(listing, leverage=before)
         raise Refusal(-2028)
     if leverage != before:

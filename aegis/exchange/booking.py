@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aegis.core.values import OrderStatus, Side
+from aegis.core.values import OrderStatus
 from aegis.exchange.account import Account, commission
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import money
@@ -22,6 +22,8 @@ from aegis.exchange.userstream import (
 )
 
 __all__ = ["Booking", "ExpiryReason"]
+
+_CANCELED = OrderStatus.CANCELED
 
 
 class ExpiryReason:
@@ -56,9 +58,9 @@ class Booking:
 
     def fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str, free: bool = False) -> None:
         """Book one fill everywhere and tell the account; a `free` one costs no commission."""
-        state, listing = self._state, order.listing
-        now_ms, account, symbol = state.now_ms, state.accounts[order.account], listing.symbol
-        position = order.position
+        state, listing, position = self._state, order.listing, order.position
+        now_ns, account = state.now_ns, state.accounts[order.account]
+        now_ms = now_ns // 1_000_000
         ratio = state.fees.maker_ratio if maker else state.fees.taker_ratio
         fee = 0 if free else commission(steps * ticks * listing.unit_e16, ratio)
         if order.resting:
@@ -70,11 +72,11 @@ class Booking:
             order.side, ticks, steps, maker, fee, realized, position.side,
         )  # fmt: skip
         state.fills.append(fill)
-        state.ledger.note(state.now_ns, "match", _match, fill, position.steps)
+        state.ledger.note(now_ns, "match", _match, (fill, position.steps))
         if realized:
-            state.pay(account, symbol, "REALIZED_PNL", realized, fill.trade_id)
+            state.pay(account, listing.symbol, "REALIZED_PNL", realized, fill.trade_id)
         if fee:
-            state.pay(account, symbol, "COMMISSION", -fee, fill.trade_id)
+            state.pay(account, listing.symbol, "COMMISSION", -fee, fill.trade_id)
         shot = self._noted(order, ExpiryReason.NONE)
         state.tell_later(account.id, "ORDER_TRADE_UPDATE", order_trade_update, shot, execution, fill)
         state.tell_later(account.id, "TRADE_LITE", trade_lite, shot, fill)
@@ -102,12 +104,9 @@ class Booking:
 
     def cut_reduce_only(self, order: Order) -> None:
         """Expire reduce-only orders on the position of `order` for which there is nothing left, newest first."""
-        state, symbol = self._state, order.listing.index
-        if not state.orders.count_open(order.account, symbol):
-            return
         position = order.position
         left = abs(position.steps)
-        for resting in state.orders.open_orders(order.account, symbol):
+        for resting in self._state.orders.open_orders(order.account, order.listing.index):
             if not resting.reduce_only or resting.position_side != position.side:
                 continue
             left -= resting.open_steps
@@ -120,19 +119,21 @@ class Booking:
     def rest(self, order: Order) -> None:
         """Put an order into the book: it ties up margin from now on."""
         self._state.orders.rest(order)
+        self._state.dirty.add(order.listing.index)
         self.tie(order, order.open_steps)
 
     def unrest(self, order: Order) -> None:
         """Take an order out of the book."""
         self.tie(order, -order.open_steps)
         self._state.orders.unrest(order)
+        self._state.dirty.add(order.listing.index)
 
     def tie(self, order: Order, steps: int) -> None:
         """Count steps of an open order among those that may add to a position; reduce-only ones tie up nothing."""
         if order.reduce_only:
             return
         position = order.position
-        if order.side is Side.BUY:
+        if order.side.sign > 0:
             position.bids += order.ticks * steps
         else:
             position.asks += order.ticks * steps
@@ -141,8 +142,7 @@ class Booking:
     def finish(self, order: Order, status: OrderStatus, reason: int) -> None:
         """End an order that is not filled: CANCELED, EXPIRED or EXPIRED_IN_MATCH."""
         order.move(status, self._state.now_ms)
-        self._state.dirty.add(order.listing.index)
-        self.record(order, "CANCELED" if status is OrderStatus.CANCELED else "EXPIRED", reason)
+        self.record(order, "CANCELED" if status is _CANCELED else "EXPIRED", reason)
         self.settle(order)
 
     def settle(self, order: Order) -> None:
@@ -165,12 +165,12 @@ class Booking:
 
     def _noted(self, order: Order, reason: int) -> OrderShot:
         """The order as it is, with its ledger entry on the way."""
-        state, position = self._state, order.position
+        now_ns, position = self._state.books.now_ns, order.position
         shot = OrderShot(
-            order, state.now_ms, order.status, order.ticks, order.steps, order.filled, order.quote_e16, order.stp,
-            order.price_match, position.bids, position.asks, reason,
+            order, now_ns // 1_000_000, order.status, order.ticks, order.steps, order.filled, order.quote_e16,
+            order.stp, order.price_match, position.bids, position.asks, reason,
         )  # fmt: skip
-        state.ledger.note(state.now_ns, "order", _order, shot)
+        self._state.ledger.note(now_ns, "order", _order, shot)
         return shot
 
 
@@ -196,8 +196,9 @@ def _order(shot: OrderShot) -> dict[str, Any]:
     }
 
 
-def _match(fill: Fill, position_steps: int) -> dict[str, Any]:
-    """Ledger entry of a fill."""
+def _match(noted: tuple[Fill, int]) -> dict[str, Any]:
+    """Ledger entry of a fill, and of the position's steps after it."""
+    fill, position_steps = noted
     listing = fill.listing
     return {
         "account": fill.account,

@@ -12,10 +12,12 @@ from aegis.exchange.listing import Listing
 from aegis.exchange.market import Arrays, EventArray, MarketSource
 from aegis.kernels import books as kernels
 
-__all__ = ["Books"]
+__all__ = ["UNTOUCHED", "Books"]
 
 Int64 = npt.NDArray[np.int64]
 
+#: Bounds that nothing reaches, for `Books.watch`.
+UNTOUCHED = (-kernels.NEVER, kernels.NEVER, -kernels.NEVER, kernels.NEVER)
 #: The longest stretch of events that is held at once.
 _FETCH_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -170,15 +172,14 @@ class Books:
         """Make `advance` stop after an event that touches one of these bounds (one set a symbol, replaced each time).
 
         Touched: a print at or below `low` or at or above `high`; ask <= `low`; bid >= `high`; mark <= `mark_low_e8` or
-        >= `mark_high_e8`. `-kernels.books.NEVER` and `NEVER` are bounds that nothing reaches. A set stays until it is
-        replaced, so every further event beyond it stops again.
+        >= `mark_high_e8`. `UNTOUCHED` are bounds that nothing reaches. A set stays until it is replaced, so every
+        further event beyond it stops again.
         """
         self._column["low"][symbol] = low
         self._column["high"][symbol] = high
         self._column["mark_low_e8"][symbol] = mark_low_e8
         self._column["mark_high_e8"][symbol] = mark_high_e8
-        never = (-kernels.NEVER, kernels.NEVER, -kernels.NEVER, kernels.NEVER)
-        if (low, high, mark_low_e8, mark_high_e8) == never:
+        if (low, high, mark_low_e8, mark_high_e8) == UNTOUCHED:
             self._watched.discard(symbol)
         else:
             self._watched.add(symbol)
@@ -190,7 +191,7 @@ class Books:
 
     def unwatch(self, symbol: int) -> None:
         """No bound of this symbol stops `advance`."""
-        self.watch(symbol, -kernels.NEVER, kernels.NEVER, -kernels.NEVER, kernels.NEVER)
+        self.watch(symbol, *UNTOUCHED)
 
     def touched(self, symbol: int) -> bool:
         """Whether the book, the last print or the mark of this moment lies on or beyond the symbol's bounds.
@@ -228,7 +229,7 @@ class Books:
         Returns:
             [(ticks, steps), ...] best price first; less than asked, or nothing, when the book does not hold more.
         """
-        if self.bid[symbol] <= 0:
+        if self.bid.item(symbol) <= 0:
             return []
         self._reserve(self.depth + 1)
         self._order -= 1  # sources count upwards, so these never meet theirs

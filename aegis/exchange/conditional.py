@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from aegis.core.values import AlgoStatus, OrderType, TimeInForce, WorkingType
 from aegis.exchange.account import Account
+from aegis.exchange.books import UNTOUCHED
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
@@ -14,7 +15,6 @@ from aegis.exchange.orders import Order
 from aegis.exchange.rules import matched_price
 from aegis.exchange.state import State, TriggerDue
 from aegis.exchange.userstream import algo_update
-from aegis.kernels.books import NEVER
 
 __all__ = ["MAX_OPEN_ALGO_ORDERS", "Conditional"]
 
@@ -201,9 +201,9 @@ class Conditional:
     def bounds(self, symbol: int) -> tuple[int, int, int, int]:
         """(low, high) in ticks and (low, high) of the mark in 1e-8: what `Books.watch` must tell us of."""
         if symbol not in self._waiting:
-            return -NEVER, NEVER, -NEVER, NEVER
-        bounds = [-NEVER, NEVER, -NEVER, NEVER]
-        for algo in self._waiting.get(symbol, ()):
+            return UNTOUCHED
+        bounds = list(UNTOUCHED)
+        for algo in self._waiting[symbol]:
             if algo.status is AlgoStatus.NEW:
                 low, high = algo.bounds()
                 slot = 2 * (algo.working_type is WorkingType.MARK_PRICE)

@@ -107,10 +107,10 @@ class Core:
             self.conditional.on_last(symbol, ticks)
         self.upkeep.watch_margins()
         if state.dirty:
-            for symbol in sorted(state.dirty):
+            for symbol in state.dirty:
                 low, high, mark_low_e8, mark_high_e8 = self.conditional.bounds(symbol)
-                buys, sells = self.matching.bounds(symbol)
-                state.books.watch(symbol, max(low, buys), min(high, sells), mark_low_e8, mark_high_e8)
+                low, high = self.matching.bounds(symbol, low, high)
+                state.books.watch(symbol, low, high, mark_low_e8, mark_high_e8)
             state.dirty.clear()
         state.flush_events()
         state.ledger.commit()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 
 __all__ = ["Latency", "LatencyStream"]
+
+T = TypeVar("T")
 
 #: How many words are drawn at once.
 _WORDS = 64
@@ -53,23 +56,19 @@ class LatencyStream:
             self._words = self._bits.random_raw(_WORDS).tolist()
         return self._words.pop()
 
-    def shuffled(self, queues: dict[str, list[Any]]) -> list[Any]:
-        """The queues merged in random order, each one's own order kept. They are used up."""
-        for queue in queues.values():
-            queue.reverse()
-        names, word = list(queues), self.word()
-        merged: list[Any] = []
-        while len(names) > 1:
-            word, choice = divmod(word, len(names))
+    def shuffled(self, queues: Iterable[list[T]]) -> list[T]:
+        """The queues, none of them empty, merged in random order, each one's own order kept. They are used up."""
+        left, word = list(queues), self.word()
+        merged: list[T] = []
+        while len(left) > 1:
+            word, choice = divmod(word, len(left))
             if not word:  # used up
                 word = self.word()
-            queue = queues[names[choice]]
-            merged.append(queue.pop())
+            queue = left[choice]
+            merged.append(queue.pop(0))
             if not queue:
-                del names[choice]
-        for name in names:
-            merged += reversed(queues[name])
-        return merged
+                del left[choice]
+        return merged + left[0]
 
     def snapshot(self) -> dict[str, Any]:
         state: Any = self._bits.state

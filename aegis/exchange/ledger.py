@@ -32,7 +32,7 @@ from aegis.exchange.ledger_view import AccountView, Entry, LedgerView, fold_ledg
 
 __all__ = ["AccountView", "Entry", "Ledger", "LedgerView", "fold_ledger", "read_ledger"]
 
-Render = Callable[..., Entry]
+Render = Callable[[Any], Entry]
 
 
 class Ledger:
@@ -47,8 +47,8 @@ class Ledger:
             ConfigError: the file is there and is no ledger.
         """
         self.path = path
-        self.seq = 0
-        self._noted: list[tuple[int, int, str, Render, tuple[Any, ...]]] = []
+        self._rendered_seq = 0
+        self._noted: list[tuple[int, str, Render, Any]] = []
         self._entries: list[Entry] = []
         self._fd = -1
         if path is None:
@@ -62,17 +62,21 @@ class Ledger:
             raise
         os.ftruncate(self._fd, size)
         if entries:
-            self.seq = int(entries[-1]["seq"])
+            self._rendered_seq = int(entries[-1]["seq"])
+
+    @property
+    def seq(self) -> int:
+        """Of the last entry; 0 before the first."""
+        return self._rendered_seq + len(self._noted)
 
     def write(self, ns: int, kind: str, fields: Entry) -> None:
         """Append one entry. It is with the operating system when this returns."""
         self.note(ns, kind, dict, fields)
         self.commit()
 
-    def note(self, ns: int, kind: str, render: Render, *values: Any) -> None:
-        """Append one entry whose fields `render(*values)` makes of values that never change; see `commit`."""
-        self.seq += 1
-        self._noted.append((self.seq, ns, kind, render, values))
+    def note(self, ns: int, kind: str, render: Render, value: Any) -> None:
+        """Append one entry whose fields `render(value)` makes of something that never changes; see `commit`."""
+        self._noted.append((ns, kind, render, value))
 
     def commit(self) -> None:
         """Hand all that was noted to the operating system, with one write; in memory it waits to be read."""
@@ -83,8 +87,12 @@ class Ledger:
             lines = lines[os.write(self._fd, lines) :]
 
     def _rendered(self) -> Iterator[Entry]:
-        noted, self._noted = self._noted, []
-        return ({"seq": seq, "ns": ns, "kind": kind, **render(*values)} for seq, ns, kind, render, values in noted)
+        first, noted = self._rendered_seq + 1, self._noted
+        self._rendered_seq, self._noted = self.seq, []
+        return (
+            {"seq": seq, "ns": ns, "kind": kind, **render(value)}
+            for seq, (ns, kind, render, value) in enumerate(noted, first)
+        )
 
     @property
     def entries(self) -> list[Entry]:

@@ -53,11 +53,11 @@ class Liquidation:
             if row.isolated and row.position.steps and row.isolated_margin <= row.maintenance:
                 self._liquidate(account, [row.position], row.isolated_margin, row.position.isolated_wallet)
         margins.now()
-        balance = account.cross_wallet + margins.cross_unrealized
-        if margins.cross_maintenance and balance <= margins.cross_maintenance:
+        balance, needed = account.cross_wallet + margins.cross_unrealized, margins.cross_maintenance
+        if needed and balance <= needed:
             crossed = [row.position for row in margins.rows if row.position.steps and not row.isolated]
             self._liquidate(account, crossed, balance, account.cross_wallet)
-        elif account.cross_wallet < 0 and not margins.cross_maintenance:
+        elif account.cross_wallet < 0 and not needed:
             self._clear(account, "", -account.cross_wallet)
 
     def _liquidate(self, account: Account, positions: list[Position], balance: int, wallet: int) -> None:

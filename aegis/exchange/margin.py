@@ -1,7 +1,7 @@
 """Margin in single-asset mode: what positions and open orders tie up, and what is left. PROTOCOL.md §9.
 
-Amounts are in 1e-8, notionals in 1e-16. The sums of an account are kept, and only what changed (a position, its orders,
-its symbol's mark) is computed anew when somebody asks.
+Amounts are in 1e-8, notionals in 1e-16. Each position's share is kept, and the one sum that every order asks for; only
+what changed (a position, its orders, its symbol's mark) is computed anew when somebody asks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from aegis.core.values import Side
-from aegis.exchange.account import Account, Position
+from aegis.exchange.account import Account, Position, maintenance_margin
 from aegis.exchange.books import Books
 from aegis.exchange.errors import Refusal
 from aegis.exchange.money import E8, E16, divide
@@ -31,16 +31,26 @@ class SymbolMargin:
     unrealized: int
     position_initial: int
     open_order_initial: int
-    maintenance: int
     bid_e16: int
     ask_e16: int
 
-    def tie(self, position: Position) -> None:
-        """Take over what the position's open orders are now."""
+    def tie(self) -> int:
+        """Take over what the position's open orders are now; by how much they tie up more than before."""
+        position, before = self.position, self.open_order_initial
         unit = position.listing.unit_e16
         self.bid_e16, self.ask_e16 = position.bids * unit, position.asks * unit
         required = _required(self.notional_e16, self.bid_e16, self.ask_e16, position.setting.leverage)
         self.open_order_initial = required - self.position_initial
+        return self.open_order_initial - before
+
+    @property
+    def carried(self) -> int:
+        """What the cross wallet has to carry of it: its open orders, and a cross position with its loss."""
+        return self.open_order_initial + (0 if self.isolated else self.position_initial - self.unrealized)
+
+    @property
+    def maintenance(self) -> int:
+        return maintenance_margin(self.position.listing, self.notional_e16)
 
     @property
     def initial(self) -> int:
@@ -53,36 +63,22 @@ class SymbolMargin:
 
 def symbol_margin(position: Position, mark_e8: int, bid_e16: int, ask_e16: int) -> SymbolMargin:
     """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond the position's own."""
-    notional, setting = position.notional_e16(mark_e8), position.setting
-    initial = divide(abs(notional), E8 * setting.leverage) if notional else 0
-    required = _required(notional, bid_e16, ask_e16, setting.leverage) if bid_e16 or ask_e16 else initial
-    return SymbolMargin(
-        position,
-        setting.isolated,
-        mark_e8,
-        notional,
-        position.unrealized(mark_e8) if notional else 0,
-        initial,
-        required - initial,
-        position.maintenance_margin(mark_e8) if notional else 0,
-        bid_e16,
-        ask_e16,
-    )
+    setting, notional, unrealized, initial = position.setting, 0, 0, 0
+    if position.steps:
+        notional, unrealized = position.notional_e16(mark_e8), position.unrealized(mark_e8)
+        initial = divide(abs(notional), E8 * setting.leverage)
+    orders = _required(notional, bid_e16, ask_e16, setting.leverage) - initial if bid_e16 or ask_e16 else 0
+    return SymbolMargin(position, setting.isolated, mark_e8, notional, unrealized, initial, orders, bid_e16, ask_e16)
 
 
 def _required(notional_e16: int, bid_e16: int, ask_e16: int, leverage: int) -> int:
     """Initial margin of the largest that a position can become when all bids or all asks fill."""
-    long, short = notional_e16 + bid_e16, ask_e16 - notional_e16
-    return divide(max(long, short, -long, -short, abs(notional_e16)), E8 * leverage)
+    long, short = notional_e16 + bid_e16, ask_e16 - notional_e16  # the larger is no less than the position as it is
+    return divide(long if long > short else short, E8 * leverage)
 
 
 class Margins:
-    """One account's margin. `now` brings it up to date; the sums are then of that moment.
-
-    Attributes:
-        unrealized, position_initial, open_order_initial, maintenance: of all positions.
-        cross_unrealized, cross_initial, cross_maintenance: of those that share the cross wallet.
-    """
+    """One account's margin. `now` brings it up to date; everything is then of that moment."""
 
     def __init__(self, account: Account, books: Books) -> None:
         self.account = account
@@ -93,18 +89,22 @@ class Margins:
         self._symbols = np.zeros(0, np.int64)
         """Of `_known`: every position that was ever used."""
         self._marks: list[int] = []
-        self.unrealized = self.position_initial = self.open_order_initial = self.maintenance = 0
-        self.cross_unrealized = self.cross_initial = self.cross_maintenance = 0
+        self._carried = 0
+        """Sum of what the cross wallet has to carry of each."""
 
     def now(self) -> Margins:
         """Itself, up to date."""
-        changed, books = self.account.changed, self._books
+        changed = self.account.changed
         if changed:
             for position, whole in changed.items():
-                self._replace(position, books.mark_e8.item(position.listing.index), whole)
+                row = None if whole else self._rows.get(position)
+                if row is not None and position.used:  # at a mark that moved `_follow_marks` has the rest of it follow
+                    self._carried += row.tie()
+                else:
+                    self._replace(position, self._books.mark_e8.item(position.listing.index))
             changed.clear()
-        if self._version != books.version:
-            self._version = books.version
+        if self._version != self._books.version:
+            self._version = self._books.version
             self._follow_marks()
         return self
 
@@ -118,36 +118,20 @@ class Margins:
             for position, mark_e8 in zip(self._known, marks, strict=True):
                 row = self._rows.get(position)
                 if row is not None and row.mark_e8 != mark_e8:
-                    self._replace(position, mark_e8, True)
+                    self._replace(position, mark_e8)
 
-    def _replace(self, position: Position, mark_e8: int, whole: bool) -> None:
-        """Compute a position's share anew; not `whole`: only what its open orders tie up has changed."""
+    def _replace(self, position: Position, mark_e8: int) -> None:
+        """Compute a position's share anew."""
         old = self._rows.get(position)
-        if old is not None and not whole and position.used and old.mark_e8 == mark_e8:
-            before = old.open_order_initial
-            old.tie(position)
-            self.open_order_initial += old.open_order_initial - before
-            return
         if old is not None:
-            self._add(old, -1)
+            self._carried -= old.carried
         if position.used:
-            if position not in self._known:
-                self._known[position] = None
+            self._known[position] = None
             unit = position.listing.unit_e16
             new = self._rows[position] = symbol_margin(position, mark_e8, position.bids * unit, position.asks * unit)
-            self._add(new, 1)
+            self._carried += new.carried
         elif old is not None:
             del self._rows[position]
-
-    def _add(self, row: SymbolMargin, sign: int) -> None:
-        self.unrealized += sign * row.unrealized
-        self.position_initial += sign * row.position_initial
-        self.open_order_initial += sign * row.open_order_initial
-        self.maintenance += sign * row.maintenance
-        if not row.isolated:
-            self.cross_unrealized += sign * row.unrealized
-            self.cross_initial += sign * row.position_initial
-            self.cross_maintenance += sign * row.maintenance
 
     @property
     def rows(self) -> tuple[SymbolMargin, ...]:
@@ -160,18 +144,45 @@ class Margins:
         return found or symbol_margin(position, int(self._books.mark_e8[position.listing.index]), 0, 0)
 
     @property
+    def unrealized(self) -> int:
+        return sum(row.unrealized for row in self._rows.values())
+
+    @property
+    def position_initial(self) -> int:
+        return sum(row.position_initial for row in self._rows.values())
+
+    @property
+    def open_order_initial(self) -> int:
+        return sum(row.open_order_initial for row in self._rows.values())
+
+    @property
+    def maintenance(self) -> int:
+        return sum(row.maintenance for row in self._rows.values())
+
+    @property
+    def cross_unrealized(self) -> int:
+        """Of those that share the cross wallet."""
+        return sum(row.unrealized for row in self._rows.values() if not row.isolated)
+
+    @property
+    def cross_maintenance(self) -> int:
+        return sum(row.maintenance for row in self._rows.values() if not row.isolated)
+
+    @property
     def balance(self) -> int:
         """Margin balance: wallet plus unrealised PnL."""
         return self.account.wallet + self.unrealized
 
     @property
-    def tied(self) -> int:
-        """What the cross wallet has to carry: initial margin of cross positions and of all open orders."""
-        return self.cross_initial + self.open_order_initial
+    def free(self) -> int:
+        """What the cross wallet holds beyond initial margin (of cross positions, of all open orders) and loss."""
+        account = self.account
+        return account.wallet - account.isolated - self._carried
 
     @property
     def available(self) -> int:
-        return max(0, self.account.cross_wallet + self.cross_unrealized - self.tied)
+        free = self.free
+        return free if free > 0 else 0
 
 
 def require_margin(margins: Margins, position: Position, side: Side, steps: int, price_e16: int) -> None:
@@ -183,20 +194,23 @@ def require_margin(margins: Margins, position: Position, side: Side, steps: int,
     Raises:
         Refusal: -2027 beyond the notional cap of the leverage, -2019 when the available balance does not cover it.
     """
-    margins.now()
-    before, listing, buys = margins.row(position), position.listing, side is Side.BUY
+    before, listing, leverage = margins.now().row(position), position.listing, position.setting.leverage
+    notional, bid, ask = before.notional_e16, before.bid_e16, before.ask_e16
     added = price_e16 * steps * listing.step_e8 // E8
-    bid, ask = before.bid_e16 + (added if buys else 0), before.ask_e16 + (0 if buys else added)
     # The side of the order decides: what the position becomes when every order on that side fills.
-    notional = before.notional_e16
-    exposure = abs(notional + bid) if buys else abs(notional - ask)
-    if exposure > listing.brackets.cap_e16(position.setting.leverage) and exposure > abs(notional):
+    if side.sign > 0:
+        bid += added
+        exposure = abs(notional + bid)
+    else:
+        ask += added
+        exposure = abs(notional - ask)
+    if exposure > listing.brackets.cap_e16(leverage) and exposure > abs(notional):
         raise Refusal(-2027)
-    cost = _required(notional, bid, ask, position.setting.leverage) - before.initial
+    cost = _required(notional, bid, ask, leverage) - before.position_initial - before.open_order_initial
     if cost <= 0:
         return
-    adverse_e24 = max(0, (price_e16 - before.mark_e8 * E8) * side.sign) * steps * listing.step_e8
-    if (cost - margins.available) * E16 + adverse_e24 > 0:
+    short, adverse_e16 = cost - margins.available, (price_e16 - before.mark_e8 * E8) * side.sign
+    if short > 0 or (adverse_e16 > 0 and short * E16 + adverse_e16 * steps * listing.step_e8 > 0):
         raise Refusal(-2019)
 
 

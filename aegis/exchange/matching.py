@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
+from aegis.core.values import OrderStatus, OrderType, TimeInForce
 from aegis.exchange.account import Account
 from aegis.exchange.booking import Booking, ExpiryReason
 from aegis.exchange.errors import Refusal
@@ -26,6 +26,8 @@ __all__ = ["MAX_OPEN_ORDERS", "RESTING", "Matching"]
 MAX_OPEN_ORDERS = 200
 #: Times in force of orders that wait in the book.
 RESTING = (TimeInForce.GTC, TimeInForce.GTX, TimeInForce.GTD)
+_IOC, _FOK, _GTX = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTX
+_LIMIT, _MARKET = OrderType.LIMIT, OrderType.MARKET
 #: What a MARKET buy is assumed to cost when margin is checked, in 1/10000 of the ask.
 _MARKET_BUY_ALLOWANCE = 10_005
 
@@ -60,7 +62,7 @@ class Matching:
             if state.orders.count_open(order.account, symbol) >= MAX_OPEN_ORDERS:
                 raise Refusal(-2025)
         self.draft(order)
-        limit = self._limit(order, unbounded=liquidation)
+        limit = order.ticks if order.type is _LIMIT else self._market_limit(order, unbounded=liquidation)
         if order.reduce_only:
             order.steps = self._reducible(order, order.steps)
         else:
@@ -76,7 +78,7 @@ class Matching:
         """Complete an order by what follows from the account's mode and the time; nobody knows it yet."""
         order.created_ms = order.updated_ms = self._state.now_ms
         order.position = self._state.accounts[order.account].position(order.listing, order.position_side)
-        if order.position_side == ("LONG" if order.side is Side.SELL else "SHORT"):
+        if order.position_side == ("SHORT" if order.side.sign > 0 else "LONG"):
             order.reduce_only = True  # in hedge mode what closes a side may only reduce, without being told so
         return order
 
@@ -88,27 +90,25 @@ class Matching:
     def _touch(self, order: Order) -> int:
         """The other side's best price, ticks."""
         books = self._state.books
-        return (books.ask if order.side is Side.BUY else books.bid).item(order.listing.index)
+        return (books.ask if order.side.sign > 0 else books.bid).item(order.listing.index)
 
     def _require_margin(self, order: Order, ticks: int, steps: int) -> None:
         """For so much at a price (0: at market). Raises Refusal -2027 or -2019: see `require_margin`."""
-        side, price_e16 = order.side, order.listing.tick_e8 * E8
-        if ticks and side is Side.BUY:
-            price_e16 *= ticks
-        elif side is Side.BUY:
-            price_e16 = price_e16 * self._touch(order) * _MARKET_BUY_ALLOWANCE // 10_000
-        else:
+        price_e16 = order.listing.tick_e8 * E8
+        if order.side.sign < 0:
             price_e16 *= max(self._touch(order), ticks)
-        require_margin(self._state.margins[order.account], order.position, side, steps, price_e16)
+        elif ticks:
+            price_e16 *= ticks
+        else:
+            price_e16 = price_e16 * self._touch(order) * _MARKET_BUY_ALLOWANCE // 10_000
+        require_margin(self._state.margins[order.account], order.position, order.side, steps, price_e16)
 
-    def _limit(self, order: Order, *, unbounded: bool) -> int:
-        """Worst price the order takes at, ticks. A MARKET order is bounded by the symbol's marketTakeBound at mark.
+    def _market_limit(self, order: Order, *, unbounded: bool) -> int:
+        """Worst price a MARKET order takes at, ticks: it is bounded by the symbol's marketTakeBound at mark.
 
         Raises:
             Refusal: -4131 when not even the best price lies within the bound.
         """
-        if order.type is OrderType.LIMIT:
-            return order.ticks
         sign, listing = order.side.sign, order.listing
         if unbounded:
             return sign * NEVER
@@ -128,7 +128,7 @@ class Matching:
         if position.sign != -order.side.sign:
             raise Refusal(-2022)
         free = abs(position.steps)
-        if order.type is OrderType.LIMIT and order.tif in RESTING:
+        if order.type is _LIMIT and order.tif in RESTING:
             free -= sum(
                 resting.open_steps
                 for resting in state.orders.open_orders(order.account, order.listing.index)
@@ -142,9 +142,9 @@ class Matching:
 
     def _require_fillable(self, order: Order, limit: int) -> None:
         """Raise -5022 for a post-only order that would take, -5021 for a fill-or-kill order that cannot be filled."""
-        if order.tif is TimeInForce.GTX and self._crosses(order, limit):
+        if order.tif is _GTX and self._crosses(order, limit):
             raise Refusal(-5022)
-        if order.tif is TimeInForce.FOK and self._displayed_within(order, limit) < order.steps:
+        if order.tif is _FOK and self._displayed_within(order, limit) < order.steps:
             raise Refusal(-5021)
 
     def _displayed_within(self, order: Order, limit: int) -> int:
@@ -162,7 +162,6 @@ class Matching:
         self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED", free=free)
         self._booking.settle(order)
         self._booking.after_fills(order)
-        self._state.dirty.add(order.listing.index)
 
     # -- modifying ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +172,7 @@ class Matching:
             Refusal: nothing was changed.
         """
         state = self._state
-        if steps <= order.filled or (order.tif is TimeInForce.GTX and self._crosses(order, ticks)):
+        if steps <= order.filled or (order.tif is _GTX and self._crosses(order, ticks)):
             self.finish(order, OrderStatus.CANCELED, ExpiryReason.NONE)
             return
         before = order.ticks, order.steps
@@ -181,11 +180,10 @@ class Matching:
         self._booking.unrest(order)
         order.ticks, order.steps = after
         order.stp, order.price_match, order.updated_ms = "NONE", price_match, state.now_ms
-        order.amendments.append(
-            Amendment(
-                number=state.count("amendment"), ms=state.now_ms, before=before, after=after, modify_id=modify_id,
-            )
-        )  # fmt: skip
+        number = state.count("amendment")
+        order.amendments += (
+            Amendment(number=number, ms=state.now_ms, before=before, after=after, modify_id=modify_id),
+        )
         self._booking.record_amendment(order, modify_id)
         self._take(order, order.ticks, "TRADE")
 
@@ -207,15 +205,14 @@ class Matching:
 
     def _take(self, order: Order, limit: int, execution: str) -> None:
         """Walk the book, then rest or expire what is left."""
-        state, symbol = self._state, order.listing.index
+        state, symbol, sign = self._state, order.listing.index, order.side.sign
         met = self._own_order_met(order, limit)
         if met is not None:
-            limit = met.ticks - order.side.sign
-        sign = order.side.sign
+            limit = met.ticks - sign
         prints = state.books.take(symbol, sign, order.open_steps, limit) if self._crosses(order, limit) else []
         if order.stp == "EXPIRE_MAKER":
             worst = prints[-1][0] if prints else None
-            self._expire_crossed(order, limit if order.type is OrderType.LIMIT else worst)
+            self._expire_crossed(order, limit if order.type is _LIMIT else worst)
         for ticks, steps in prints:
             self._booking.fill(order, steps, ticks, maker=False, execution=execution)
         if prints:
@@ -227,9 +224,9 @@ class Matching:
             self._booking.settle(order)
         elif met is not None:
             self._expire_taker(order, met)
-        elif order.type is OrderType.MARKET:
+        elif order.type is _MARKET:
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.MARKET_REMAINDER)
-        elif order.tif in (TimeInForce.IOC, TimeInForce.FOK):
+        elif order.tif is _IOC or order.tif is _FOK:
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.IOC_REMAINDER)
         else:
             order.ahead = state.books.displayed(symbol, sign, order.ticks)
@@ -238,11 +235,10 @@ class Matching:
                 self._booking.cut_reduce_only(order)
             if order.good_till_ms:
                 state.timetable.add(order.good_till_ms * 1_000_000, "orders")
-        state.dirty.add(symbol)
 
     def _own_order_met(self, order: Order, limit: int) -> Order | None:
         """The best own resting order that a taker under EXPIRE_TAKER or EXPIRE_BOTH stops at; it is not traded with."""
-        if order.stp not in ("EXPIRE_TAKER", "EXPIRE_BOTH") or order.tif in (TimeInForce.FOK, TimeInForce.GTX):
+        if order.stp not in ("EXPIRE_TAKER", "EXPIRE_BOTH") or order.tif in (_FOK, _GTX):
             return None
         sign = order.side.sign
         own = [
@@ -262,7 +258,7 @@ class Matching:
 
     def _expire_crossed(self, order: Order, reach: int | None) -> None:
         """Self-trade prevention EXPIRE_MAKER: own resting orders that this one would have met."""
-        if reach is None or not self._state.orders.count_open(order.account, order.listing.index):
+        if reach is None:
             return
         for resting in self._state.orders.open_orders(order.account, order.listing.index):
             if resting.side is not order.side and (reach - resting.ticks) * order.side.sign >= 0:
@@ -306,14 +302,16 @@ class Matching:
         if order.status.final:
             self._booking.settle(order)
         self._booking.after_fills(order)
-        self._state.dirty.add(order.listing.index)
 
-    def bounds(self, symbol: int) -> tuple[int, int]:
-        """(highest resting buy, lowest resting sell), ticks: prices that `on_print` and `on_quote` must see."""
-        low, high = -NEVER, NEVER
+    def bounds(self, symbol: int, low: int, high: int) -> tuple[int, int]:
+        """The highest of `low` and the resting buys, the lowest of `high` and the resting sells, ticks.
+
+        `on_print` and `on_quote` must see prices at or beyond these.
+        """
         for order in self._state.orders.resting(symbol):
-            if order.side is Side.BUY:
-                low = max(low, order.ticks)
+            ticks = order.ticks
+            if order.side.sign < 0:
+                high = ticks if ticks < high else high
             else:
-                high = min(high, order.ticks)
+                low = ticks if ticks > low else low
         return low, high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import defaultdict, deque
 
 import attrs
 
@@ -18,6 +18,9 @@ _KEPT_FINAL = 100_000
 #: Every 7th symbol numbers its orders beyond 2**53, as some of the venue's symbols do.
 _LARGE_BASE = 8_389_765_000_000_000_000
 _SPACE = 1_000_000_000_000
+#: Names of this module, here and in its neighbours: Python 3.11 takes ten times as long for a member of its class.
+_NEW, _PARTIALLY_FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED
+_FILLED, _REJECTED = OrderStatus.FILLED, OrderStatus.REJECTED
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +64,7 @@ class Order:
     algo_id: int = 0
     """The conditional order that it came from; else 0."""
     position_side: PositionSide = "BOTH"
-    amendments: list[Amendment] = attrs.field(factory=list)
+    amendments: tuple[Amendment, ...] = ()
     status: OrderStatus = OrderStatus.NEW
     filled: int = 0
     quote_e16: int = 0
@@ -88,18 +91,19 @@ class Order:
 
     def move(self, status: OrderStatus, now_ms: int) -> None:
         """Change state. Raises InvariantBroken on a transition that cannot be."""
-        if self.status.final or status is OrderStatus.NEW or status is OrderStatus.REJECTED:
+        if self.status.final or status is _NEW or status is _REJECTED:
             raise InvariantBroken(f"order {self.order_id} cannot go from {self.status.value} to {status.value}")
         self.status = status
         self.updated_ms = now_ms
 
     def fill(self, steps: int, ticks: int, now_ms: int) -> None:
         """Count one fill and move to the state that follows from it."""
-        if not 0 < steps <= self.open_steps:
-            raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {self.open_steps} are open")
+        left = self.steps - self.filled
+        if not 0 < steps <= left:
+            raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {left} are open")
         self.filled += steps
         self.quote_e16 += steps * ticks * self.listing.unit_e16
-        self.move(OrderStatus.FILLED if self.filled == self.steps else OrderStatus.PARTIALLY_FILLED, now_ms)
+        self.move(_FILLED if steps == left else _PARTIALLY_FILLED, now_ms)
 
 
 def average_price(listing: Listing, quote_e16: int, steps: int) -> str:
@@ -114,12 +118,12 @@ class OrderStore:
     """Open orders by symbol in order of arrival, and the most recent final ones for look-ups."""
 
     def __init__(self) -> None:
-        self._by_id: dict[tuple[int, int], Order] = {}
+        self._by_id: dict[int, Order] = {}
         self._by_client: dict[tuple[str, int, str], Order] = {}
-        self._resting: dict[int, dict[int, Order]] = {}
-        self._open: dict[str, dict[int, dict[int, Order]]] = {}
+        self._resting: defaultdict[int, dict[int, Order]] = defaultdict(dict)
+        self._open: defaultdict[str, defaultdict[int, dict[int, Order]]] = defaultdict(lambda: defaultdict(dict))
         self._open_clients: dict[tuple[str, str], Order] = {}
-        self._final: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._final: deque[Order] = deque()
         self._issued: dict[int, int] = {}
 
     def next_id(self, symbol: int) -> int:
@@ -129,52 +133,55 @@ class OrderStore:
         return base + (symbol + 1) * _SPACE + issued
 
     def add(self, order: Order) -> None:
-        self._by_id[order.listing.index, order.order_id] = order
+        self._by_id[order.order_id] = order
         self._by_client[order.account, order.listing.index, order.client_id] = order
 
     def rest(self, order: Order) -> None:
         """Put an order that waits in the book behind those that came before it."""
         symbol, id = order.listing.index, order.order_id
         order.resting = True
-        self._resting.setdefault(symbol, {})[id] = order
-        self._open.setdefault(order.account, {}).setdefault(symbol, {})[id] = order
+        self._resting[symbol][id] = order
+        self._open[order.account][symbol][id] = order
         self._open_clients[order.account, order.client_id] = order
 
     def unrest(self, order: Order) -> None:
         """Take an order out of the book."""
-        symbol = order.listing.index
+        symbol, id = order.listing.index, order.order_id
         order.resting = False
-        del self._resting[symbol][order.order_id]
-        del self._open[order.account][symbol][order.order_id]
+        del self._resting[symbol][id]
+        del self._open[order.account][symbol][id]
         client = (order.account, order.client_id)
         if self._open_clients.get(client) is order:  # the child of a conditional order may bear another's id
             del self._open_clients[client]
 
     def settle(self, order: Order) -> None:
-        """Take an order that became final out of the book; it stays readable for a while."""
-        if order.resting:
-            self.unrest(order)
-        self._final[order.listing.index, order.order_id] = None
+        """An order became final, once; it stays readable for a while."""
+        self._final.append(order)
         if len(self._final) > _KEPT_FINAL:
-            key, _ = self._final.popitem(last=False)
-            gone = self._by_id.pop(key)
+            gone = self._final.popleft()
+            del self._by_id[gone.order_id]
             by_client = (gone.account, gone.listing.index, gone.client_id)
             if self._by_client.get(by_client) is gone:
                 del self._by_client[by_client]
 
     def resting(self, symbol: int) -> list[Order]:
         """Orders in the book of a symbol, first come first; a copy."""
-        return list(self._resting.get(symbol, {}).values())
+        found = self._resting.get(symbol)
+        return list(found.values()) if found else []
 
     def open_orders(self, account: str, symbol: int | None = None) -> list[Order]:
         """Of an account, by symbol in order of arrival; a copy."""
-        symbols = self._open.get(account, {})
-        if symbol is not None:
-            return list(symbols.get(symbol, {}).values())
-        return [order for found in symbols.values() for order in found.values()]
+        symbols = self._open.get(account)
+        if not symbols:
+            return []
+        if symbol is None:
+            return [order for found in symbols.values() for order in found.values()]
+        found = symbols.get(symbol)
+        return list(found.values()) if found else []
 
     def count_open(self, account: str, symbol: int) -> int:
-        return len(self._open.get(account, {}).get(symbol, ()))
+        symbols = self._open.get(account)
+        return len(symbols.get(symbol, ())) if symbols else 0
 
     def open_client(self, account: str, client_id: str) -> Order | None:
         """The open order of an account with this client id, on any symbol."""
@@ -183,10 +190,10 @@ class OrderStore:
     def find(self, account: str, symbol: int, order_id: int | None, client_id: str | None) -> Order | None:
         """By id where one is given, else the latest with that client id; open or final."""
         if order_id is not None:
-            order = self._by_id.get((symbol, order_id))
+            order = self._by_id.get(order_id)
         else:
             order = self._by_client.get((account, symbol, client_id or ""))
-        return order if order is not None and order.account == account else None
+        return order if order is not None and (order.account, order.listing.index) == (account, symbol) else None
 
     def all(self) -> list[Order]:
         """Every order that is still known, oldest first."""

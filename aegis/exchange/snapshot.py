@@ -124,7 +124,8 @@ def _due_out(due: UserPush | TriggerDue | str) -> list[Any]:
 def _due_in(kind: str, values: list[Any]) -> Due:
     match kind:
         case "push":
-            return UserPush(str(values[0]), [(msgspec.json.decode, (payload,)) for payload in values[1:]])
+            account = str(values[0])
+            return UserPush(account, [(account, "", msgspec.json.decode, (payload,)) for payload in values[1:]])
         case "trigger":
             return TriggerDue(int(values[0]))
         case "timer":

@@ -67,20 +67,19 @@ class Income:
 
 
 Event = dict[str, Any]
+#: An event to be: the account, the event's kind, and a function that makes it of values that never change.
+Told = tuple[str, str, Callable[..., Event], tuple[Any, ...]]
 
 
 @attrs.define
 class UserPush:
-    """User events on their way to the account's sockets. They are written as JSON when they get there.
-
-    Each is a function and values that never change, of which it makes the event.
-    """
+    """User events on their way to the account's sockets. They are written as JSON when they get there."""
 
     account: str
-    events: list[tuple[Callable[..., Event], tuple[Any, ...]]]
+    events: list[Told]
 
     def payloads(self) -> list[bytes]:
-        return [msgspec.json.encode(render(*values)) for render, values in self.events]
+        return [msgspec.json.encode(render(*values)) for _, _, render, values in self.events]
 
 
 @attrs.frozen
@@ -157,7 +156,7 @@ class State:
         """Symbols whose watched bounds must be set anew."""
         self.countdowns: dict[tuple[str, int], int] = {}
         """(account, symbol) -> when its orders are cancelled, ms (countdownCancelAll)."""
-        self._outbox: list[tuple[str, str, Callable[..., Event], tuple[Any, ...]]] = []
+        self._outbox: list[Told] = []
         self.last_push_ns: dict[str, int] = {}
         self.news: deque[News] = deque(maxlen=_KEPT_NEWS)
         """For the public; whoever serves it takes it out."""
@@ -186,8 +185,8 @@ class State:
 
     def count(self, name: str) -> int:
         """Next number, from 1, of a counter that survives restarts."""
-        self.counters[name] = self.counters.get(name, 0) + 1
-        return self.counters[name]
+        number = self.counters[name] = self.counters.get(name, 0) + 1
+        return number
 
     # -- money -------------------------------------------------------------------------------------------------------
 
@@ -195,8 +194,10 @@ class State:
         """Move money (1e-8) into a wallet, out of it when negative: the only way in which a wallet changes."""
         account.wallet += amount
         self.house[reason] -= amount
-        self.ledger.note(self.now_ns, "balance", _balance, account.id, symbol, reason, amount, account.wallet)
-        self.incomes.append(Income(account.id, symbol, reason, amount, self.now_ms, self.count("income"), trade_id))
+        now_ns = self.books.now_ns
+        income = Income(account.id, symbol, reason, amount, now_ns // 1_000_000, self.count("income"), trade_id)
+        self.incomes.append(income)
+        self.ledger.note(now_ns, "balance", _balance, (income, account.wallet))
 
     # -- user events -------------------------------------------------------------------------------------------------
 
@@ -216,24 +217,26 @@ class State:
         outbox = self._outbox
         if not outbox:
             return
+        self._outbox = []
         if len(outbox) == 1:  # by far the most frequent
-            account, _, render, values = outbox.pop()
-            self._push(account, [(render, values)])
+            self._push(outbox[0][0], outbox)
             return
-        by_account: dict[str, dict[str, list[Any]]] = {}
-        for account, kind, render, values in outbox:
-            by_account.setdefault(account, {}).setdefault(kind, []).append((render, values))
-        outbox.clear()
+        by_account: dict[str, dict[str, list[Told]]] = {}
+        for told in outbox:
+            by_account.setdefault(told[0], {}).setdefault(told[1], []).append(told)
         for account, kinds in by_account.items():
-            self._push(account, self.draws.shuffled(kinds))
+            self._push(account, self.draws.shuffled(kinds.values()))
 
-    def _push(self, account: str, events: list[tuple[Callable[..., Event], tuple[Any, ...]]]) -> None:
-        at_ns = max(self.now_ns + self.draws.draw_ns(), self.last_push_ns.get(account, 0))
+    def _push(self, account: str, events: list[Told]) -> None:
+        at_ns, last_ns = self.books.now_ns + self.draws.draw_ns(), self.last_push_ns.get(account, 0)
+        if at_ns < last_ns:
+            at_ns = last_ns
         self.last_push_ns[account] = at_ns
         self.timetable.add(at_ns, UserPush(account, events))
 
 
-def _balance(account: str, symbol: str, reason: str, amount: int, wallet: int) -> dict[str, Any]:
-    """Ledger entry of a wallet movement."""
-    fields = {"account": account, "symbol": symbol, "reason": reason}
-    return {**fields, "amount": money(amount), "wallet": money(wallet)}
+def _balance(noted: tuple[Income, int]) -> dict[str, Any]:
+    """Ledger entry of a wallet movement, and of the wallet after it."""
+    income, wallet = noted
+    fields = {"account": income.account, "symbol": income.symbol, "reason": income.type}
+    return {**fields, "amount": money(income.amount), "wallet": money(wallet)}

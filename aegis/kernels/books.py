@@ -50,20 +50,25 @@ Records = npt.NDArray[np.void]
 
 
 @kernel(bare=True)
+def _missing(taken: Int64, symbol: int, side: int, slot: int, now_ms: int) -> int:
+    """Steps of one taking that have not come back."""
+    age = max(0, now_ms - taken[symbol, side, slot, 2])
+    return int(taken[symbol, side, slot, 1] * max(0, REFILL_MS - age) // REFILL_MS)
+
+
+@kernel(bare=True)
 def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
     """Steps at `price` that were taken and have not come back."""
     total = 0
     for slot in range(taken.shape[2]):
         if taken[symbol, side, slot, 0] == price and taken[symbol, side, slot, 1] > 0:
-            age = max(0, now_ms - taken[symbol, side, slot, 2])
-            if age < REFILL_MS:
-                total += taken[symbol, side, slot, 1] * (REFILL_MS - age) // REFILL_MS
+            total += _missing(taken, symbol, side, slot, now_ms)
     return total
 
 
-@kernel(example=lambda: (_step_example()[3], _step_example()[5], 0, 0, 1, 0), bare=True)
-def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
-    """Steps displayed at a price; 0 inside the spread. Behind the touch they depend on price and distance alone."""
+@kernel(bare=True)
+def _usual_at(state: Int64, symbol: int, side: int, price: int) -> int:
+    """Steps at a price where nothing of ours is missing."""
     if side == 0:
         distance = state[symbol, SOURCE_BID] - price
         size = state[symbol, SOURCE_BID_QTY]
@@ -77,9 +82,27 @@ def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_
         mixed = (mixed * 40503) & 0x7FFFFFFF
         noise = _NOISE[(mixed ^ (mixed >> 11)) & 63]
         size = max(1, (state[symbol, UNIT] * _GROWTH[min(distance, 63)] >> 10) * noise >> 10)
-    if state[symbol, TAKINGS] > 0:
-        size -= _remaining(taken, symbol, side, price, now_ms)
     return int(max(0, size))
+
+
+@kernel(example=lambda: (_step_example()[3], _step_example()[5], 0, 0, 1, 0), bare=True)
+def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
+    """Steps displayed at a price; 0 inside the spread. Behind the touch they depend on price and distance alone."""
+    size = _usual_at(state, symbol, side, price)
+    if size > 0 and state[symbol, TAKINGS] > 0:
+        size = max(0, size - _remaining(taken, symbol, side, price, now_ms))
+    return size
+
+
+@kernel(bare=True)
+def _subtract(levels: Int64, taken: Int64, symbol: int, side: int, touch: int, now_ms: int) -> None:
+    """From the levels of a side what is missing at each; a price has one slot at most."""
+    for slot in range(taken.shape[2]):
+        price = taken[symbol, side, slot, 0]
+        k = touch - price if side == 0 else price - touch
+        if taken[symbol, side, slot, 1] > 0 and 0 <= k < levels.shape[2]:
+            missing = _missing(taken, symbol, side, slot, now_ms)
+            levels[symbol, side, k] = max(0, levels[symbol, side, k] - missing)
 
 
 @kernel(bare=True)
@@ -118,7 +141,9 @@ def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int
             touch += away
         state[symbol, BID + side] = touch
         for k in range(levels.shape[2] if whole else 1):
-            levels[symbol, side, k] = size_at(state, taken, symbol, side, touch + away * k, now_ms)
+            levels[symbol, side, k] = _usual_at(state, symbol, side, touch + away * k)
+        if whole:
+            _subtract(levels, taken, symbol, side, touch, now_ms)
     return bool(
         old_bid != state[symbol, BID]
         or old_ask != state[symbol, ASK]

@@ -45,13 +45,13 @@ def test_a_restored_latency_stream_goes_on_where_it_was():
 def test_queues_are_merged_in_any_order_that_keeps_their_own():
     stream, seen = LatencyStream(SLOW, 1), set()
     for _ in range(200):
-        merged = stream.shuffled({"a": [1, 2], "b": [10], "c": [5, 6]})
+        merged = stream.shuffled([[1, 2], [10], [5, 6]])
         assert sorted(merged) == [1, 2, 5, 6, 10]
         assert merged.index(1) < merged.index(2)
         assert merged.index(5) < merged.index(6)
         seen.add(tuple(merged))
     assert len(seen) == 30
-    assert len(stream.shuffled({"a": list(range(500)), "b": list(range(500, 1000))})) == 1000
+    assert len(stream.shuffled([list(range(500)), list(range(500, 1000))])) == 1000
 
 
 @pytest.mark.parametrize(("median", "p99"), [(30.0, 10.0), (0.0, 5.0), (-1.0, 5.0), (float("nan"), 5.0)])
