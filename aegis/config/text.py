@@ -76,12 +76,22 @@ def load(name: str) -> Config:
 
 
 def decision_hash(config: Config) -> str:
-    """Over everything in the config that can change a decision: a log level cannot, nor where a strategy's file is, nor
-    how the loop waits."""
+    """Over everything in the config that can change a decision: a log level cannot, nor where a named file is, whose
+    contents can, nor how the loop waits. Raises ConfigError where a named file can no longer be read."""
     if isinstance(config.strategy, OwnStrategyConfig):
         config = attrs.evolve(config, strategy=attrs.evolve(config.strategy, file=config.strategy.sha256))
+    told = config.exchange
+    exchange = attrs.evolve(
+        told, scenario=_contents(told.scenario, "scenarios"), faults=_contents(told.faults, "faults")
+    )
     execution = attrs.evolve(config.execution, hot_loop=False)
-    return hashlib.sha256(dump(attrs.evolve(config, log=LogConfig(), execution=execution)).encode()).hexdigest()[:16]
+    config = attrs.evolve(config, log=LogConfig(), execution=execution, exchange=exchange)
+    return hashlib.sha256(dump(config).encode()).hexdigest()[:16]
+
+
+def _contents(name: str, folder: str) -> str:
+    """SHA-256 of a file of the user's, or of one that ships in `folder`; empty where none is named."""
+    return hashlib.sha256(read_named(name, folder, folder)[0].encode()).hexdigest() if name else ""
 
 
 @functools.cache  # it compiles a function for each class

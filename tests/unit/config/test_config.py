@@ -251,6 +251,19 @@ def test_the_decision_hash_follows_what_can_change_a_decision() -> None:
     assert len({hash_, *map(configs.decision_hash, changed)}) == 5
 
 
+@pytest.mark.parametrize(("key", "line"), [("scenario", "[edge]\nstrength_bps = 5"), ("faults", "[events]\nmissing = 0.1")])
+def test_the_decision_hash_follows_what_a_named_file_says_and_not_where_it_is(
+    tmp_path: Path, key: str, line: str
+) -> None:
+    def hashed(folder: str, text: str) -> str:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.toml").write_text(text)
+        (tmp_path / folder / "c.toml").write_text(f'[exchange]\n{key} = "own.toml"')
+        return configs.decision_hash(configs.load(str(tmp_path / folder / "c.toml")))
+
+    assert hashed("a", line) == hashed("b", line) != hashed("c", f"{line}1")
+
+
 @pytest.mark.parametrize(("text", "ms"), [("1s", 1_000), ("15m", 900_000), ("4h", 14_400_000), ("1d", 86_400_000)])
 def test_bar_lengths_read_and_print(text: str, ms: int) -> None:
     assert configs.duration_ms(text) == ms
