@@ -184,7 +184,7 @@ class Run:
         if self.options.seconds is not None:
             self.root.start_soon(_stop_after, self.options.seconds, self.lifecycle)
         state.begun = True
-        await session.run(flatten=self.options.flatten, settle=settle, on_ready=ready)
+        await session.run(flatten=self.options.flatten, settle=settle, on_ready=ready, say=self.say)
         await status.leave_bars(state.journal.path, session.machine)
         return summarize(
             session.machine, session.observer, self.clock.venue_ns(),

@@ -87,6 +87,11 @@ class AbsenceRule:
     recv_window_ns: int
     margin_ns: int
 
+    @property
+    def proof_ns(self) -> int:
+        """From the send to the second of those questions, where both are asked as soon as they count."""
+        return 2 * self.recv_window_ns + self.margin_ns
+
 
 @attrs.frozen(kw_only=True)
 class Change:

@@ -15,11 +15,11 @@ import attrs
 import trio
 
 from aegis.config import Config
-from aegis.core.bracket import TradeState
 from aegis.core.values import SymbolName
 from aegis.engine.bar_store import BarStore
 from aegis.engine.build import Market, build_machine
 from aegis.engine.desk import Scribe
+from aegis.engine.drain import patience_s, unsettled
 from aegis.engine.execution import Execution
 from aegis.engine.feed import MarketFeed
 from aegis.engine.inputs import Tap
@@ -50,8 +50,8 @@ from aegis.venue.websocket import dialer
 
 __all__ = ["Access", "PrivateDelivery", "PrivateStream", "Session", "session_shards"]
 
-_DRAIN_S = 5.0
-_FLATTEN_S = 15.0
+#: Settled sooner than this, a stop needs no explanation.
+_QUIET_S = 1.0
 _WINDOW_S = 300.0
 _TRADE_SOCKET_WAIT_S = 5.0
 #: Failures of one socket in five minutes that end the run: more than the back-off lets happen, so that a run outlives
@@ -175,16 +175,24 @@ class Session:
             metrics.gauge(f"{SESSION_COUNTS}{name}", read)
 
     # -- phases --------------------------------------------------------------------------------------------------------
-    async def run(self, *, flatten: bool, settle: Callable[[], Awaitable[None]], on_ready: Callable[[], None]) -> None:
+    async def run(
+        self,
+        *,
+        flatten: bool,
+        settle: Callable[[], Awaitable[None]],
+        on_ready: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
         """Trade until DRAINING; stop; `settle` runs while the private stream is still up.
 
-        Raises VenueUnavailable and ConfigError from the start-up; RestartBudgetExceeded when a task cannot be kept up.
+        `say` is told what a stop waits for. Raises VenueUnavailable and ConfigError from the start-up;
+        RestartBudgetExceeded when a task cannot be kept up.
         """
         async with trio.open_nursery() as outer:
             await outer.start(self.service.run)
             outer.start_soon(self.execution.run, name="execution")
             if await self._unless_draining(partial(self._start_up, outer)):
-                await self._trade(flatten, on_ready)
+                await self._trade(flatten, on_ready, say)
                 await settle()
             elif self._past is not None and self._past.plans:
                 self.failure = self.failure or (
@@ -217,12 +225,12 @@ class Session:
             outer.start_soon(self._supervise, "trade socket", self.trade_socket.run)
         await up.wait()
         await self._start_trading()
+        outer.start_soon(self.reconciler.run, name="reconciler")
 
-    async def _trade(self, flatten: bool, on_ready: Callable[[], None]) -> None:
+    async def _trade(self, flatten: bool, on_ready: Callable[[], None], say: Callable[[str], None]) -> None:
         async with trio.open_nursery() as inner:
             inner.start_soon(self.warmup.run, name="warm-up")
             inner.start_soon(self.mender.run, name="mender")
-            inner.start_soon(self.reconciler.run, name="reconciler")
             inner.start_soon(self.roster.run, name="universe")
             inner.start_soon(self.watch.run, name="depth")
             inner.start_soon(probe_lateness, self.late_ns, name="lateness probe")
@@ -233,7 +241,7 @@ class Session:
             self.lifecycle.advance(Phase.RUNNING, "reconciled")
             on_ready()
             await self.lifecycle.wait(Phase.DRAINING)
-            await self._drain(flatten)
+            await self._drain(flatten, say)
             inner.cancel_scope.cancel(reason="draining")
 
     def _command(self, name: str) -> None:
@@ -254,25 +262,21 @@ class Session:
                     await trio.sleep(0.01)
         self.service.command("activate reconciled")
 
-    async def _drain(self, flatten: bool) -> None:
-        """No new entries; working entries end; positions keep their stops, or are closed."""
+    async def _drain(self, flatten: bool, say: Callable[[str], None]) -> None:
+        """No new entries; working entries end; positions keep their stops, or are closed; every doubt is settled."""
         self._command(f"reduce {self.lifecycle.reason or 'stopping'}")
         self._command("flatten" if flatten else "cancel")
-        with trio.move_on_after(_FLATTEN_S if flatten else _DRAIN_S):
-            while self._unsettled(flatten):  # noqa: ASYNC110 - several conditions, none of which has an event
-                await trio.sleep(0.02)
-        if self._unprotected():
-            self.failure = "a position is left without a confirmed stop"
-
-    def _unsettled(self, flatten: bool) -> bool:
-        """A working entry, a naked position, an exit whose fills are on their way; with `flatten` any trade at all."""
-        desk = self.machine.decision.desk
-        exiting = any(trade.state is TradeState.EXITING for trade in desk.open_trades())
-        return bool(desk.store.working_count() or self._unprotected() or exiting or (flatten and desk.trades))
-
-    def _unprotected(self) -> list[str]:
-        return [trade.plan.symbol for trade in self.machine.decision.desk.open_trades()
-                if trade.open_qty and not trade.stop_confirmed]  # fmt: skip
+        desk, begin_s, quiet = self.machine.decision.desk, trio.current_time(), True
+        limit_s = patience_s(desk)
+        while left := "; ".join(unsettled(desk, flatten=flatten)):
+            waited_s = trio.current_time() - begin_s
+            if waited_s >= limit_s:
+                self.failure = "; ".join(filter(None, (self.failure, f"not settled within {limit_s:g} s: {left}")))
+                return
+            if quiet and waited_s >= _QUIET_S:
+                quiet = False
+                say(f"waiting up to {limit_s:g} s for the venue: {left}")
+            await trio.sleep(0.02)
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
     async def _supervise(self, name: str, body: Callable[[], Awaitable[None]]) -> None:

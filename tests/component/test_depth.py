@@ -161,7 +161,7 @@ async def trade(config: configs.Config, folder: Path, journal: Journal) -> Seen:
                 await trio.lowlevel.checkpoint()
 
             async def run() -> None:
-                await session.run(flatten=True, settle=settle, on_ready=ready.set)
+                await session.run(flatten=True, settle=settle, on_ready=ready.set, say=print)
 
             nursery.start_soon(run)
             await ready.wait()

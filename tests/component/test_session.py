@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from aegis.core.errors import ConfigError, InvariantBroken, Restartable, VenueUnavailable
+from aegis.core.messages import Outcome, Request, Unknown
 from aegis.core.risk import TradingState
 from aegis.core.secret import Secret
 from aegis.engine.inputs import InputKind
@@ -84,6 +85,10 @@ class Desk(Venue):
         await self._stuck("configs")
         return ()
 
+    async def submit(self, request: Request) -> Outcome:
+        """It never arrives, and nobody can tell."""
+        return Unknown(request=request, reason="no whole answer")
+
     async def _stuck(self, what: str) -> None:
         await trio.sleep(0.01)
         if self.hangs == what:
@@ -99,15 +104,20 @@ class Stage:
     desk: Desk
     tape: Tape
     lifecycle: Lifecycle
-    events: list[tuple[str, float]]
+    notes: Notes
+    events: list[tuple[str, float]] = attrs.field(factory=list)
+    said: list[str] = attrs.field(factory=list)
+    settling_s: float = 0.0
 
     async def run(self, flatten: bool = False) -> None:
         async def settle() -> None:
+            await trio.sleep(self.settling_s)
             self.events.append(("settled", trio.current_time()))
 
         await self.session.run(
-            flatten=flatten, settle=settle, on_ready=lambda: self.events.append(("ready", trio.current_time()))
-        )
+            flatten=flatten, settle=settle, on_ready=lambda: self.events.append(("ready", trio.current_time())),
+            say=self.said.append,
+        )  # fmt: skip
         self.events.append(("over", trio.current_time()))
 
     def commands(self) -> list[str]:
@@ -122,16 +132,16 @@ def make_stage(
 
     monkeypatch.setattr("aegis.engine.feed.connect", connect)
     clock, metrics, tape, lifecycle = VirtualClock(START_NS, autojump_clock), Metrics(), Tape(), Lifecycle()
-    desk, stream = Desk(clock=clock, hangs=hangs), Stream(*lives)
+    desk, stream, notes = Desk(clock=clock, hangs=hangs), Stream(*lives), Notes()
     access = Access(
         endpoints=simulated(rest="http://x.test", stream="ws://x.test", trade=None), signer=SIGNER,
         rest=desk, private_stream=lambda deliver: stream,  # type: ignore[arg-type]
     )  # fmt: skip
     session = Session(
-        make_config(), access, make_market(), clock=clock, cpu=InlineCpu(metrics), metrics=metrics, scribe=Notes(),
+        make_config(), access, make_market(), clock=clock, cpu=InlineCpu(metrics), metrics=metrics, scribe=notes,
         tap=tape, run="1", start_ns=START_NS, lifecycle=lifecycle, past=past,
     )  # fmt: skip
-    return Stage(session, stream, desk, tape, lifecycle, [])
+    return Stage(session, stream, desk, tape, lifecycle, notes)
 
 
 async def drain_at(stage: Stage, at_s: float) -> None:
@@ -322,7 +332,7 @@ async def test_a_session_on_a_real_exchange_warms_trades_survives_a_cut_and_drai
                 settled.append(decision.portfolio.wallet)
 
             async def run() -> None:
-                await session.run(flatten=True, settle=settle, on_ready=ready.set)
+                await session.run(flatten=True, settle=settle, on_ready=ready.set, say=print)
 
             nursery.start_soon(run)
             await ready.wait()

@@ -224,6 +224,14 @@ def text(value: Any) -> bytes:
 
 def enter(rig: Rig, symbol: int = 0) -> OrderRequest:
     """A warm engine with a wallet takes a signal: its entry order, which has just left."""
+    take_signal(rig, symbol)
+    order = rig.sent[-1]
+    assert isinstance(order, OrderRequest)
+    return order
+
+
+def take_signal(rig: Rig, symbol: int = 0) -> None:
+    """Warm it, give it a wallet, and let it take a signal."""
     rig.warm((symbol,))
     rig.machine.answer("account", b'{"wallet":"10000"}', rig.now_ns)
     ms = rig.now_ns // MS
@@ -236,6 +244,3 @@ def enter(rig: Rig, symbol: int = 0) -> OrderRequest:
     assert rig.machine.decision.setups.arm(setup, np.zeros(1, BAR)[0], rig.now_ns)
     rig.read(0, quote(ms, 11, 4989.8, 4990.0, symbol))
     assert rig.notes.of("decision")[-1]["taken"], rig.notes.of("decision")[-1]
-    order = rig.sent[-1]
-    assert isinstance(order, OrderRequest)
-    return order

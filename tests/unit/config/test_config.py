@@ -251,7 +251,9 @@ def test_the_decision_hash_follows_what_can_change_a_decision() -> None:
     assert len({hash_, *map(configs.decision_hash, changed)}) == 5
 
 
-@pytest.mark.parametrize(("key", "line"), [("scenario", "[edge]\nstrength_bps = 5"), ("faults", "[events]\nmissing = 0.1")])
+@pytest.mark.parametrize(
+    ("key", "line"), [("scenario", "[edge]\nstrength_bps = 5"), ("faults", "[events]\nmissing = 0.1")]
+)
 def test_the_decision_hash_follows_what_a_named_file_says_and_not_where_it_is(
     tmp_path: Path, key: str, line: str
 ) -> None:
