@@ -45,8 +45,8 @@ class Recovered:
     """Every execution booked so far, with the engine time of its booking."""
     refusals: dict[ClientId, tuple[int, str]] = attrs.field(factory=dict)
     """Orders that were refused: proof that they never lived."""
-    decided: set[tuple[str, int]] = attrs.field(factory=set)
-    """Symbol and zone of every signal."""
+    decided: dict[tuple[str, int], None] = attrs.field(factory=dict)
+    """Symbol and zone of every signal, in order."""
     movements: list[tuple[Movement, int]] = attrs.field(factory=list)
     """Funding and transfers booked so far, with the engine time of their booking."""
     statistics: TradeStatistics = attrs.field(factory=TradeStatistics)
@@ -111,7 +111,7 @@ class Recovered:
                     self.outside.setdefault(signal, []).append((fill, ExitReason(data["outside"])))
 
     def _decided(self, symbol: str, signal: str) -> None:
-        self.decided.add((symbol, int(signal.rpartition(":")[2])))
+        self.decided[symbol, int(signal.rpartition(":")[2])] = None
 
     def _used(self, cid: str) -> None:
         self.cids_used = max(self.cids_used, int(cid.rpartition("-")[2]))
@@ -132,7 +132,9 @@ def recover(decision: Decision, past: Recovered, now_ns: int) -> None:
     decision.signals, decision.taken, decision.refused = past.signals, past.taken, past.refused
     _recover_money(decision, past, now_ns)
     indexes = {str(spec.symbol): index for index, spec in enumerate(decision.specs)}
-    decision.setups.decided |= {(indexes[name], zone) for name, zone in past.decided if name in indexes}
+    for name, zone in past.decided:
+        if name in indexes:
+            decision.setups.decided.add(indexes[name], zone)
     by_cid: dict[ClientId, list[tuple[Fill, int]]] = {}
     for fill, at_ns in past.fills:
         by_cid.setdefault(fill.cid, []).append((fill, at_ns))

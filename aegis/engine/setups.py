@@ -13,6 +13,7 @@ import numpy as np
 from aegis.core.filters import Rounding, SymbolSpec, exact, price_for
 from aegis.core.partials import Part
 from aegis.core.pool import Pool, PoolExhausted
+from aegis.engine.decided import Decided
 from aegis.kernels import levels
 from aegis.kernels.market import Table
 from aegis.signals.strategy import Setup
@@ -63,15 +64,17 @@ class Setups:
     signals: Pool
     candles: Pool
     armed: dict[tuple[int, int], Armed] = attrs.field(factory=dict)
-    decided: set[tuple[int, int]] = attrs.field(factory=set)
-    """Zones that have had their one signal."""
     not_armed: Counter[str] = attrs.field(factory=Counter)
+    decided: Decided = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.decided = Decided(len(self.table.symbols))
 
     def arm(self, setup: Setup, candle: np.void, now_ns: int) -> bool:
         """Watch for the setup's price. False (and counted) where it has been passed or decided, or there is no room."""
         key = (setup.symbol, setup.zone)
         self.withdraw(*key)
-        if key in self.decided:
+        if self.decided.told(*key):
             self.not_armed["decided"] += 1
             return False
         if max(setup.stop, setup.target) >= _ABSURD:
@@ -120,7 +123,7 @@ class Setups:
         """The setup whose level has fired; its level has disarmed itself. `release` it once it is decided."""
         armed = self.armed.pop((symbol, zone), None)
         if armed is not None:
-            self.decided.add((symbol, zone))
+            self.decided.add(symbol, zone)
         return armed
 
     def release(self, armed: Armed) -> None:

@@ -24,9 +24,10 @@ def state_of(rig: Rig) -> tuple[object, ...]:
     rate = decision.gate.rate
     return (
         decision.cids_used, decision.signals, dict(decision.refused), rig.pools(), list(decision.setups.armed),
-        set(decision.setups.decided), decision.gate.state, rate.used(rig.now_ns), rate.reserved, store.working_count(),
-        store.algo_count(), dict(decision.desk.trades), decision.desk.open_risk, decision.references, len(rig.pages),
-        rig.machine.table.levels.tobytes(), rig.machine.table.symbols.tobytes(), list(rig.sent),
+        decision.setups.decided.rows.tobytes(), decision.gate.state, rate.used(rig.now_ns), rate.reserved,
+        store.working_count(), store.algo_count(), dict(decision.desk.trades), decision.desk.open_risk,
+        decision.references, len(rig.pages), rig.machine.table.levels.tobytes(), rig.machine.table.symbols.tobytes(),
+        list(rig.sent),
     )  # fmt: skip
 
 

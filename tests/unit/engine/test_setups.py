@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,6 +99,30 @@ def test_a_zone_has_one_signal_in_its_life() -> None:
     assert not setups.arm(make_setup(entry=49900.0), candle(), NOW_NS)
     assert setups.not_armed == {"decided": 1}
     assert setups.arm(make_setup(symbol=1, entry=49900.0), candle(), NOW_NS), "another symbol's zone of that number"
+
+
+def test_a_zone_that_is_still_told_has_one_signal_in_a_run_of_any_length() -> None:
+    """Against a set that forgets nothing: a zone is told at random for as long as it lives, and then never again."""
+    random, setups = Random(5), make_setups()
+    size = setups.decided.rows.nbytes
+    signalled, lives, refused = set[tuple[int, int]](), dict[tuple[int, int], int](), 0
+    for now in range(30_000):
+        lives[random.randrange(2), now] = now + random.randrange(1, 60)
+        lives = {zone: end for zone, end in lives.items() if end > now}
+        key = random.choice(list(lives))
+        armed = setups.arm(make_setup(symbol=key[0], zone=key[1], entry=49900.0), candle(), NOW_NS)
+        assert armed == (key not in signalled)
+        refused += not armed
+        if armed and random.random() < 0.3:
+            signalled.add(key)
+            hit = setups.pop(*key)
+            assert hit is not None
+            setups.release(hit)
+            levels.disarm(setups.table, *key)  # as one that has fired does by itself
+        setups.withdraw(*key)
+    assert len(signalled) > 5_000
+    assert refused > 2_000
+    assert setups.decided.rows.nbytes == size
 
 
 def test_time_and_withdrawal_give_rows_and_levels_back() -> None:
