@@ -41,7 +41,7 @@ class OrderStore:
     An event with an unknown client id is not ours: the `on_...` methods then return None and the caller counts it.
     """
 
-    def __init__(self, keep: int = 512) -> None:
+    def __init__(self, keep: int = 256) -> None:
         self._keep = keep
         self._open: dict[SymbolName, dict[ClientId, Ours]] = {}
         self._all: dict[ClientId, Ours] = {}

@@ -6,6 +6,8 @@ and movements, so that the order in which the venue's events arrive cannot count
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -87,7 +89,7 @@ class Portfolio:
         self._tolerance = tolerance
         self._positions: dict[SymbolName, Position] = {}
         self._marks: dict[SymbolName, Decimal] = {}
-        self._trades: dict[SymbolName, set[int]] = {}
+        self._trades: dict[SymbolName, array[int]] = {}  # ids in order, eight bytes each: they are kept for ever
         self._movements = Movements()
         self._peak = wallet
         self._start_ns = self._observed_ns = now_ns
@@ -109,12 +111,13 @@ class Portfolio:
         """Books an execution; None for a duplicate. Raises InvariantBroken on one whose fee is not known yet."""
         if fill.commission is None or fill.realized is None:
             raise InvariantBroken(f"trade {fill.trade_id} of {fill.symbol} has no fee yet")
-        seen = self._trades.setdefault(fill.symbol, set())
-        if fill.trade_id in seen:
+        known = self._trades.setdefault(fill.symbol, array("q"))
+        at, booked = _place(known, fill.trade_id)
+        if booked:
             self.duplicates += 1
             return None
         self._advance(now_ns)
-        seen.add(fill.trade_id)
+        known.insert(at, fill.trade_id)
         before = self.position(fill.symbol)
         after, expected = _fold(before, fill.qty * fill.side.sign, fill.price)
         if abs(expected - fill.realized) > self._tolerance:
@@ -158,7 +161,8 @@ class Portfolio:
     # -- questions -----------------------------------------------------------------------------------------------------
     def booked(self, symbol: SymbolName, trade_id: int) -> bool:
         """The execution is known already."""
-        return trade_id in self._trades.get(symbol, ())
+        known = self._trades.get(symbol)
+        return known is not None and _place(known, trade_id)[1]
 
     def position(self, symbol: SymbolName) -> Position:
         return self._positions.get(symbol, Position())
@@ -227,6 +231,12 @@ class Portfolio:
         # A transfer is neither profit nor loss: it moves the peak with the equity.
         self._peak = max(self._peak, equity - self.transfers)
         self.max_drawdown = max(self.max_drawdown, self._peak - (equity - self.transfers))
+
+
+def _place(known: array[int], trade_id: int) -> tuple[int, bool]:
+    """Where an id belongs, and whether it is there."""
+    at = bisect_left(known, trade_id)
+    return at, at < len(known) and known[at] == trade_id
 
 
 def _fold(position: Position, change: Decimal, price: Decimal) -> tuple[Position, Decimal]:

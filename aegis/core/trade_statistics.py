@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from array import array
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -31,21 +32,21 @@ class Spread:
 
 
 class Samples:
-    """Count and maximum of all samples, percentiles of the newest `keep`."""
+    """Count and maximum of all samples, percentiles of the newest `keep`, for which there is room from the start."""
 
     def __init__(self, keep: int = 10_000) -> None:
         self.count = 0
         self.highest: float | None = None
-        self._newest: deque[float] = deque(maxlen=keep)
+        self._ring = array("d", [0.0]) * keep
 
     def add(self, value: float) -> None:
+        self._ring[self.count % len(self._ring)] = value
         self.count += 1
         self.highest = value if self.highest is None else max(self.highest, value)
-        self._newest.append(value)
 
     @property
     def spread(self) -> Spread:
-        ordered = sorted(self._newest)
+        ordered = sorted(self._ring[: self.count])
         return Spread(
             count=self.count,
             median=_percentile(ordered, 50),

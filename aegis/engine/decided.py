@@ -1,7 +1,7 @@
 """Which zones have had their one signal: of each symbol those that were decided, or told again, last.
 
-A zone that is told again is one that may still matter; of the others 64 later ones of its symbol have been decided,
-while at most 8 levels of a symbol are watched at a time. So the memory is bounded, and all of it is there from the start.
+A zone that may still matter is told again; one that is forgotten has not been while 64 others of its symbol had their
+signal, and at most 8 are watched at a time. So the memory is bounded, and all of it is there from the start.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@ def _catch_up(database: Path, journal: Path, run: str) -> int:
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -512")  # KiB: what it keeps of its pages is memory of the engine
         _prepare(connection)
         row = connection.execute("SELECT end, seq FROM progress WHERE run = ?", (run,)).fetchone()
         tail = Tail(end=row[0], seq=row[1]) if row else Tail()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ def test_a_trade_is_booked_once_and_only_with_its_fee() -> None:
     assert book.duplicates == 1
     with pytest.raises(InvariantBroken, match="no fee"):
         book.apply_fill(make_fill(Side.BUY, "1", "100", 9, commission=None, realized=None), 4)
+
+
+def test_what_is_booked_is_known_by_symbol_and_id_whatever_the_order_it_came_in() -> None:
+    random, book = Random(3), Portfolio("USDT", D(1000), 0)
+    told = set[tuple[SymbolName, int]]()
+    for _ in range(2_000):
+        symbol, number = random.choice((BTC, ETH)), random.choice((random.randrange(500), 2**63 - 1))
+        assert book.booked(symbol, number) == ((symbol, number) in told)
+        fill = make_fill(Side.BUY, "1", "100", number, symbol=symbol)
+        assert (book.apply_fill(fill, 1) is None) == ((symbol, number) in told)
+        told.add((symbol, number))
+    assert book.position(BTC).amount + book.position(ETH).amount == len(told)
 
 
 def test_funding_transfers_and_foreign_fees_are_kept_apart() -> None:
