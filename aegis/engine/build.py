@@ -24,6 +24,7 @@ from aegis.engine.channel import Channel
 from aegis.engine.context import ContextMaker
 from aegis.engine.decision import Decision
 from aegis.engine.desk import Desk, Scribe
+from aegis.engine.execution import LEAVES_WITHIN_S
 from aegis.engine.inputs import Tap
 from aegis.engine.machine import Machine
 from aegis.engine.setups import Setups
@@ -37,8 +38,8 @@ __all__ = ["Market", "build_machine"]
 
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
-#: The longest that our clock and the venue's may disagree about when a request expired.
-_ABSENCE_MARGIN_NS = 2_000_000_000
+#: The longest that our clock and the venue's may disagree about when a request expired, and that one waits to leave.
+_ABSENCE_MARGIN_NS = 2_000_000_000 + int(LEAVES_WITHIN_S * _NS_PER_S)
 #: The venue expires the protection of a position that is gone; a cancel that comes first only earns a refusal.
 _SIBLING_GRACE_NS = 500_000_000
 

@@ -1,7 +1,9 @@
 """Requests out: by the trade socket where it is up, by REST otherwise; outcomes come back as lane-1 messages.
 
 Nothing here waits for an answer and nothing is sent twice: a request goes to exactly one of the two ways. With
-durability `power` a request first waits until its intent is on the disk.
+durability `power` a request first waits until its intent is on the disk. One that has waited too long for its turn does
+not leave any more: later its order may have been given up as one that never arrived. A disk that takes too long keeps
+entries from leaving; exits and cancels leave all the same.
 """
 
 from __future__ import annotations
@@ -17,11 +19,17 @@ from aegis.core.errors import InvariantBroken
 from aegis.core.messages import OrderRequest, Outcome, Request
 from aegis.venue.outcomes import not_sent
 
-__all__ = ["Execution", "RestOrders", "SocketOrders"]
+__all__ = ["LEAVES_WITHIN_S", "Execution", "RestOrders", "SocketOrders"]
+
+#: From `send` to the latest moment at which a request may leave.
+LEAVES_WITHIN_S = 1.0
 
 #: Requests that may wait for a REST worker: more than the venue takes in ten seconds.
 _QUEUE = 512
 _WORKERS = 4  # as many as the HTTP port has turns
+
+#: A request, and until when (Trio's time) it may leave.
+_Waiting = tuple[Request, float]
 
 
 class SocketOrders(Protocol):
@@ -49,40 +57,47 @@ class Execution:
     """Returns once everything journalled so far is on the disk; None where the operating system's word is enough."""
     by_socket: int = 0
     by_rest: int = 0
-    _held: trio.MemorySendChannel[Request] = attrs.field(init=False)
-    _releasing: trio.MemoryReceiveChannel[Request] = attrs.field(init=False)
-    _queue: trio.MemorySendChannel[Request] = attrs.field(init=False)
-    _served: trio.MemoryReceiveChannel[Request] = attrs.field(init=False)
+    _held: trio.MemorySendChannel[_Waiting] = attrs.field(init=False)
+    _releasing: trio.MemoryReceiveChannel[_Waiting] = attrs.field(init=False)
+    _queue: trio.MemorySendChannel[_Waiting] = attrs.field(init=False)
+    _served: trio.MemoryReceiveChannel[_Waiting] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._queue, self._served = trio.open_memory_channel[Request](_QUEUE)
-        self._held, self._releasing = trio.open_memory_channel[Request](_QUEUE)
+        self._queue, self._served = trio.open_memory_channel[_Waiting](_QUEUE)
+        self._held, self._releasing = trio.open_memory_channel[_Waiting](_QUEUE)
 
     def send(self, approved: Approved[Any]) -> None:
         """Put an approved request on its way. What cannot even be queued is reported as not sent."""
-        request: Request = approved.request
+        request, until_s = approved.request, trio.current_time() + LEAVES_WITHIN_S
         if self.synced is None:
-            self._out(request)
-            return
-        try:
-            self._held.send_nowait(request)
-        except trio.WouldBlock:
-            self.deliver(not_sent(request, "the outbound queue is full"))
+            self._out(request, until_s)
+        else:
+            self._queue_up(self._held, request, until_s)
 
     def rehearse(self, request: Request) -> None:
         """All that `send` does with a request for the trade socket but the sending."""
         if self.socket is not None:
             self.socket.rehearse(request)
 
-    def _out(self, request: Request) -> None:
+    def _out(self, request: Request, until_s: float) -> None:
         if self.socket is not None and self.socket.send(request):
             self.by_socket += 1
-            return
-        try:
-            self._queue.send_nowait(request)
+        elif self._queue_up(self._queue, request, until_s):
             self.by_rest += 1
+
+    def _queue_up(self, queue: trio.MemorySendChannel[_Waiting], request: Request, until_s: float) -> bool:
+        try:
+            queue.send_nowait((request, until_s))
         except trio.WouldBlock:
             self.deliver(not_sent(request, "the outbound queue is full"))
+            return False
+        return True
+
+    def _too_late(self, request: Request, until_s: float) -> bool:
+        late = trio.current_time() > until_s
+        if late:
+            self.deliver(not_sent(request, f"it could not leave within {LEAVES_WITHIN_S:g} s"))
+        return late
 
     def full(self) -> bool:
         """No room for an entry and its protection."""
@@ -99,20 +114,24 @@ class Execution:
     async def _release(self, synced: Callable[[], Awaitable[None]]) -> None:
         """Let requests out once their intents are on the disk; one sync serves all that wait."""
         while True:
-            requests = [await self._releasing.receive()]
+            waiting = [await self._releasing.receive()]
             while self._releasing.statistics().current_buffer_used:
-                requests.append(self._releasing.receive_nowait())
+                waiting.append(self._releasing.receive_nowait())
+            broken = ""
             try:
                 await synced()
             except InvariantBroken as error:
-                opening = [one for one in requests if isinstance(one, OrderRequest) and not one.reduce_only]
-                for request in opening:  # without its intent on the disk no entry leaves; exits and cancels do
-                    self.deliver(not_sent(request, str(error)))
-                requests = [one for one in requests if one not in opening]
-            for leaving in requests:
-                self._out(leaving)
+                broken = str(error)
+            for request, until_s in waiting:
+                if not isinstance(request, OrderRequest) or request.reduce_only:
+                    self._out(request, trio.current_time() + LEAVES_WITHIN_S)
+                elif broken:
+                    self.deliver(not_sent(request, broken))
+                elif not self._too_late(request, until_s):
+                    self._out(request, until_s)
 
     async def _work(self) -> None:
         while True:
-            request = await self._served.receive()
-            self.deliver(await self.rest.submit(request))
+            request, until_s = await self._served.receive()
+            if not self._too_late(request, until_s):
+                self.deliver(await self.rest.submit(request))

@@ -32,7 +32,7 @@ async def test_a_run_does_not_end_before_it_is_proven_that_an_order_never_arrive
         await stage.run()
     desk = stage.session.machine.decision.desk
     assert stage.session.failure == ""
-    assert stage.said == ["waiting up to 29 s for the venue: order 1-1 on BTCUSDT is of unknown fate"]
+    assert stage.said == ["waiting up to 32 s for the venue: order 1-1 on BTCUSDT is of unknown fate"]
     assert list(desk.store.open()) == []
     assert stage.notes.of("state")[-2]["to"] == "ABORTED"
     proof_s = desk.absence.proof_ns / 1e9
@@ -47,8 +47,8 @@ async def test_a_run_that_must_end_without_the_answer_says_what_is_not_known(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(enter_and_stop, stage)
         await stage.run()
-    assert stage.session.failure == "not settled within 29 s: order 1-1 on BTCUSDT is of unknown fate"
-    assert stage.events[-1][1] == pytest.approx(3 + 29, abs=1)
+    assert stage.session.failure == "not settled within 32 s: order 1-1 on BTCUSDT is of unknown fate"
+    assert stage.events[-1][1] == pytest.approx(3 + 32, abs=1)
 
 
 async def test_the_venue_is_asked_until_the_account_is_settled(

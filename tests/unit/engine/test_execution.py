@@ -12,7 +12,7 @@ import trio.lowlevel
 from aegis.core.messages import Accepted, CancelRequest, Outcome, Refused, Request
 from aegis.core.risk import RiskGate
 from aegis.core.risk_limits import RiskLimits
-from aegis.engine.execution import Execution
+from aegis.engine.execution import LEAVES_WITHIN_S, Execution
 from aegis.engine.journal import JournalFailed
 from tests.support.core_cases import make_order
 
@@ -68,7 +68,7 @@ async def test_what_the_socket_does_not_take_goes_by_rest_and_nothing_goes_twice
     assert 1 < rest.most <= 4
 
 
-def test_a_full_queue_is_a_refusal_that_says_so_and_entries_stop_before() -> None:
+async def test_a_full_queue_is_a_refusal_that_says_so_and_entries_stop_before() -> None:
     outcomes: list[Outcome] = []
     execution = Execution(rest=Rest(), socket=None, deliver=outcomes.append)
     sent = 0
@@ -84,6 +84,47 @@ def test_a_full_queue_is_a_refusal_that_says_so_and_entries_stop_before() -> Non
     assert outcomes
     assert all(isinstance(o, Refused) and "full" in o.message for o in outcomes)
     assert execution.by_rest + len(outcomes) == sent + 103
+    await trio.lowlevel.checkpoint()
+
+
+async def test_what_could_not_leave_in_time_never_leaves(autojump_clock: Any) -> None:
+    """All workers hang for longer than it takes to prove that an order never arrived."""
+
+    class Hanging(Rest):
+        async def submit(self, request: Request) -> Outcome:
+            self.seen.append(request)
+            await trio.sleep(15)
+            return Accepted(request=request, venue_id=1)
+
+    outcomes, rest = list[Outcome](), Hanging()
+    execution = Execution(rest=rest, socket=None, deliver=outcomes.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execution.run)
+        for number in range(6):
+            execution.send(approved(number))
+        await trio.sleep(40)
+        nursery.cancel_scope.cancel()
+    assert sorted(request.cid for request in rest.seen) == [f"a-{number}" for number in range(4)]
+    late = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    assert sorted(outcome.request.cid for outcome in late) == ["a-4", "a-5"]
+    assert all("within 1 s" in outcome.message for outcome in late)
+
+
+async def test_an_entry_that_the_disk_has_held_too_long_never_leaves_and_exits_do(autojump_clock: Any) -> None:
+    outcomes, socket = list[Outcome](), Socket(100)
+
+    async def synced() -> None:
+        await trio.sleep(LEAVES_WITHIN_S + 0.1)
+
+    execution = Execution(rest=Rest(), socket=socket, deliver=outcomes.append, synced=synced)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(execution.run)
+        execution.send(SimpleNamespace(request=make_order(cid="a-1")))  # type: ignore[arg-type]
+        execution.send(approved(2))
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert [request.cid for request in socket.seen] == ["a-2"]
+    assert [outcome.request.cid for outcome in outcomes] == ["a-1"]
 
 
 async def test_what_broke_inside_is_not_swallowed(autojump_clock: Any) -> None:
@@ -105,7 +146,7 @@ async def test_with_power_durability_nothing_leaves_before_its_intent_is_on_the_
     async def synced() -> None:
         nonlocal syncs
         assert len(socket.seen) in (0, 5), "nothing has left that was not synced"
-        await trio.sleep(1)
+        await trio.sleep(0.5)
         syncs += 1
 
     execution = Execution(rest=Rest(), socket=socket, deliver=lambda outcome: None, synced=synced)
@@ -114,7 +155,7 @@ async def test_with_power_durability_nothing_leaves_before_its_intent_is_on_the_
         for number in range(5):
             execution.send(approved(number))
         assert socket.seen == []
-        await trio.sleep(1.5)
+        await trio.sleep(0.8)
         assert [request.cid for request in socket.seen] == [f"a-{number}" for number in range(5)]
         execution.send(approved(5))
         await trio.sleep(2)
