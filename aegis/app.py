@@ -26,6 +26,7 @@ from aegis.exchange.settings import ExchangeAddresses, exchange_settings
 from aegis.exchange.spawn import exchange_command, spawn_exchange
 from aegis.run_state import CONFIG_FILE, RunOptions, open_state
 from aegis.runtime.clock import SystemClock
+from aegis.runtime.heap import settle_heap
 from aegis.runtime.supervise import Lifecycle, Phase, watch_signals
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def run(config: Config, options: RunOptions, *, say: Say) -> Summary | None:
         saved = account_files.state_home(options.home) / "sim" / options.resume / CONFIG_FILE
         if saved.exists():  # else the state tells what is missing
             config = load(str(saved))
+    settle_heap()
     return trio.run(_run, config, options, say, strict_exception_groups=True)
 
 

@@ -33,6 +33,7 @@ KINDS = {
     "fills": "fill",
     "trades": "trade",
 }
+_Row = tuple[str, int, str, str | None, str | None, int, str]
 _VERSION = 1
 _BATCH = 2_000
 _SCHEMA = """
@@ -85,12 +86,12 @@ def _catch_up(database: Path, journal: Path, run: str) -> int:
         if tail.end > journal.stat().st_size:
             raise _Stale
         inserted = 0
-        batch: list[Record] = []
+        rows: list[_Row] = []  # not the records: as text they take a tenth of the memory
         for record in scan(journal, tail):
-            batch.append(record)
-            if len(batch) == _BATCH:
-                inserted += _insert(connection, run, batch)
-        return inserted + _insert(connection, run, batch)
+            rows.append(_row(run, record))
+            if len(rows) == _BATCH:
+                inserted += _insert(connection, run, rows, tail)
+        return inserted + _insert(connection, run, rows, tail)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -106,22 +107,20 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN; {_SCHEMA} {' '.join(views)} PRAGMA user_version = {_VERSION}; COMMIT;")
 
 
-def _insert(connection: sqlite3.Connection, run: str, batch: list[Record]) -> int:
-    """Insert and empty the batch in one transaction, with the progress it makes."""
-    if not batch:
+def _insert(connection: sqlite3.Connection, run: str, rows: list[_Row], tail: Tail) -> int:
+    """Insert and empty the rows in one transaction, with the progress they make."""
+    if not rows:
         return 0
-    count, last = len(batch), batch[-1]
+    count = len(rows)
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(
-        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", (_row(run, record) for record in batch)
-    )
-    connection.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", (run, last.end, last.seq))
+    connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", (run, tail.end, tail.seq))
     connection.execute("COMMIT")
-    batch.clear()
+    rows.clear()
     return count
 
 
-def _row(run: str, record: Record) -> tuple[str, int, str, str | None, str | None, int, str]:
+def _row(run: str, record: Record) -> _Row:
     symbol, cid = record.data.get("symbol"), record.data.get("cid")
     return (
         run,
