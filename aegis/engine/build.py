@@ -133,6 +133,7 @@ def _decision(
         send=send,
         next_cid=lambda: late[0].next_cid(),
         book=lambda fill, now_ns: late[0].book(fill, now_ns),
+        booked=lambda symbol, trade_id: late[0].portfolio.booked(symbol, trade_id),
         closed=lambda trade: late[0].trade_ended(trade),
         policy=BracketPolicy(
             confirm_limit_ns=config.execution.protect_budget_ms * _NS_PER_MS, sibling_grace_ns=_SIBLING_GRACE_NS

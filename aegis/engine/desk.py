@@ -65,6 +65,8 @@ class Desk:
     send: Callable[[Approved[Any]], None]
     next_cid: Callable[[], ClientId]
     book: Callable[[Fill, int], None]
+    booked: Callable[[SymbolName, int], bool]
+    """Whether an execution of the symbol, by its trade id, is in the books."""
     closed: Callable[[Trade], None]
     policy: BracketPolicy
     absence: AbsenceRule
@@ -169,9 +171,12 @@ class Desk:
             self._after(fill.symbol, change, now_ns)
 
     def found_outside(self, fill: Fill, reason: ExitReason, now_ns: int) -> None:
-        """An execution that is not of our orders: it counts where it changes the position of a trade of ours."""
+        """An execution that is not of our orders: it counts where it changes the position of a trade of ours.
+
+        One of an order that was forgotten long ago is in the books already.
+        """
         trade = self.trades.get(fill.symbol)
-        if trade is not None and fill.trade_id not in trade.outside:
+        if trade is not None and not self.booked(fill.symbol, fill.trade_id):
             trade.on_outside(fill, reason)
             self._book(fill, now_ns, outside=reason)
             self._step(fill.symbol, now_ns)

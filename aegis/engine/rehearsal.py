@@ -86,8 +86,8 @@ class Rehearsal:
         real = self._decision.desk
         return Desk(
             gate=self._gate, scribe=_Unwritten(), send=self._send, next_cid=lambda: _CID,
-            book=lambda fill, now_ns: None, closed=lambda trade: None, policy=real.policy, absence=real.absence,
-            reply_budget_ns=real.reply_budget_ns, margin_asset=real.margin_asset,
+            book=lambda fill, now_ns: None, booked=real.booked, closed=lambda trade: None, policy=real.policy,
+            absence=real.absence, reply_budget_ns=real.reply_budget_ns, margin_asset=real.margin_asset,
         )  # fmt: skip
 
     def _send(self, approved: Approved[OrderRequest]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from aegis.core.bracket import ExitReason
 from aegis.core.errors import InvariantBroken
-from aegis.core.messages import AlgoRequest, CancelRequest, Refused, Unknown
+from aegis.core.messages import AlgoRequest, CancelRequest, OrderRequest, Refused, Unknown
+from aegis.core.order_store import OrderStore
 from aegis.core.values import AlgoStatus, AlgoType, ClientId, OrderStatus, Side
 from tests.support.core_cases import D, algo_update, order_update, trade_lite
 from tests.support.decision_rig import Rig
@@ -209,6 +210,31 @@ def test_an_ended_trade_frees_its_symbol_and_is_followed_until_nothing_is_left()
     rig.answer("algo", {"cid": target.cid, "symbol": BTC, "asked_ns": rig.now_ns, "alive": True, "row": row})
     assert not desk.tails
     assert not tuple(desk.store.open())
+
+
+def test_an_execution_of_a_forgotten_order_that_is_told_again_is_not_somebody_elses() -> None:
+    rig = Rig.make()
+    desk = rig.decision.desk
+    desk.store = OrderStore(keep=1)
+    entry, stop, target = protect(rig)
+    rig.decision.on_user_event(algo_update(stop, AlgoStatus.TRIGGERED, algo_id=900, order_id=77), rig.now_ns)
+    closing = order_update(
+        stop, OrderStatus.FILLED, order_id=77, qty=entry.qty, trade_id=2, last_qty=entry.qty, filled_qty=entry.qty
+    )
+    rig.decision.on_user_event(closing, rig.now_ns)
+    rig.decision.on_user_event(algo_update(target, AlgoStatus.EXPIRED, algo_id=901), rig.now_ns)
+    assert desk.store.get(entry.cid) is None, "the store has forgotten it"
+    rig.quote(50010.0, 50011.0)
+    assert rig.signal(zone=8)["taken"]
+    (second,) = rig.take()
+    assert isinstance(second, OrderRequest)
+    fill(rig, second, trade_id=3)
+    rig.take()
+    before = attrs.asdict(rig.decision.portfolio.position(BTC))
+    fill(rig, entry, trade_id=1)
+    assert desk.trades[BTC].outside == {}
+    assert attrs.asdict(rig.decision.portfolio.position(BTC)) == before
+    assert rig.take() == []
 
 
 def test_a_second_trade_of_a_symbol_breaks_the_invariant() -> None:
