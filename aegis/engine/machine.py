@@ -7,7 +7,7 @@ taken, and replaying them gives the same decisions. No method reads a clock: `no
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -102,7 +102,7 @@ class Machine:
         self._again: Job | None = None
         self._jobs = 0
         self._cold: dict[int, int] = {}  # symbol -> the first job whose history of it can make it warm again
-        self._slices: deque[tuple[int, Records]] = deque()
+        self._slices: dict[int, list[Records]] = {}
         self._watermark_ms = 0
         self.other_messages: Counter[str] = Counter()
         self.takeovers = 0
@@ -300,8 +300,10 @@ class Machine:
         self._seeded(result.seeds)
         self.bars += len(result.bars)
         warmed = self.decision.on_bars(result.bars, self.analysis.front, self._cold)
-        self._slices.extend((symbol, NO_EVENTS) for symbol in warmed)  # what history has left standing is armed too
-        self._slices.extend(slices(result, self.decision.strategy))
+        for symbol in warmed:  # what history has left standing wants to be armed too
+            self._slices.setdefault(symbol, []).append(NO_EVENTS)
+        for symbol, news in slices(result, self.decision.strategy):
+            self._slices.setdefault(symbol, []).append(news)
 
     def _seeded(self, seeds: Iterable[tuple[int, SeedResult]]) -> None:
         failed = []
@@ -318,10 +320,15 @@ class Machine:
         return bool(self._slices)
 
     def slice(self, now_ns: int) -> None:
-        """One symbol's events go to the strategy: the unit in which the slow drainer gives way to urgent lanes."""
+        """One symbol's news go to the strategy: the unit in which the slow drainer gives way to urgent lanes.
+
+        Where it comes late, what several results have brought is told in one call.
+        """
         self.tap.record(InputKind.SLICE, now_ns, 0, b"")
-        symbol, events = self._slices.popleft()
-        self.decision.on_events(symbol, events, self.analysis.front, now_ns)
+        symbol = next(iter(self._slices))
+        news = self._slices.pop(symbol)
+        told = news[0] if len(news) == 1 else np.concatenate(news)
+        self.decision.on_events(symbol, told, self.analysis.front, now_ns)
         self.decide_hits(now_ns)
 
     def end_of_data(self, bar_ms: int) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from aegis.engine.analysis import Analysis
+import numpy as np
+
+from aegis.engine.analysis import Analysis, Job, Result, no_rows
+from aegis.kernels.layout import BAR, EVENT
+from aegis.kernels.state import Records
+from aegis.signals.strategy import Advice
+from aegis.signals.view import SymbolView
 from tests.support.engine_rig import SECOND, Rig, make_rig, marks
 
 MS = 1_000_000
@@ -61,11 +67,11 @@ def test_a_symbol_is_shown_to_the_strategy_once_it_is_warm_and_again_after_it_wa
     rig = make_rig()
     asked: list[tuple[int, int]] = []
 
-    def on_events(view: object, events: object, now_ms: int) -> list[object]:
-        asked.append((view.symbol, len(events)))  # type: ignore[attr-defined, arg-type]
+    def on_events(view: SymbolView, events: Records, now_ms: int) -> list[Advice]:
+        asked.append((view.symbol, len(events)))
         return []
 
-    rig.machine.decision.strategy.on_events = on_events  # type: ignore[assignment, method-assign]
+    rig.machine.decision.strategy.on_events = on_events  # type: ignore[method-assign]
     rig.warm((0,))
     assert (0, 0) in asked
     broken(rig)
@@ -78,3 +84,24 @@ def test_a_symbol_is_shown_to_the_strategy_once_it_is_warm_and_again_after_it_wa
     rig.analyse()
     assert asked == [(0, 0)]
     assert warm(rig) == [True, False, False]
+
+
+def test_news_that_waited_are_told_in_one_call_in_their_order() -> None:
+    rig = make_rig()
+    rig.warm((0, 1))
+    events = np.zeros(4, EVENT)
+    events["id"], events["symbol"] = (1, 2, 3, 4), (0, 1, 0, 0)
+    told: list[tuple[int, list[int]]] = []
+
+    def on_events(view: SymbolView, news: Records, now_ms: int) -> list[Advice]:
+        told.append((view.symbol, news["id"].tolist()))
+        return []
+
+    strategy = rig.machine.decision.strategy
+    strategy.on_events, strategy.hears = on_events, None  # type: ignore[method-assign]
+    for part in (events[:2], events[2:]):
+        rig.machine.analysis.begin(Job(rows=no_rows(), watermark_ms=0))
+        rig.machine.result(Result(bars=np.zeros(0, BAR), events=part, seeds=()), rig.now_ns)
+    while rig.machine.has_slices():
+        rig.machine.slice(rig.now_ns)
+    assert told == [(0, [1, 3, 4]), (1, [2])]
