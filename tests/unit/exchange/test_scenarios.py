@@ -16,9 +16,10 @@ from aegis.core.errors import ConfigError
 from aegis.exchange.server import EDGE_FILE, Exchange
 from aegis.exchange.settings import ExchangeSettings
 from aegis.exchange.subscriptions import Route
+from tests.support.recorded_lines import market_lines, write
 from tests.support.whole_exchange import START_NS, Whole, quiet
 
-RECORDING = Path(__file__).parents[4] / "shared/data/binance-usdm-btcusdt-20240808.gz"
+REAL = Path(__file__).parents[4] / "shared/data/binance-usdm-btcusdt-20240808.gz"
 
 
 def distances(scenario, seconds, symbols=20):
@@ -168,18 +169,24 @@ def test_a_planted_edge_without_a_place_for_its_truth_is_refused():
 
 
 # -- a recording -------------------------------------------------------------------------------------------------------
-def test_a_recording_is_the_source_of_prices(tmp_path):
-    whole = Whole.open(quiet(recording=RECORDING))
-    ear = whole.listen("btcusdt@trade", "btcusdt@bookTicker", route=Route.PUBLIC)
-    whole.run_to(20)
-    told = [(row["p"], row["q"]) for stream, row in ear.heard() if stream == "btcusdt@trade"]
-    with gzip.open(RECORDING) as file:
+there = pytest.mark.skipif(not REAL.exists(), reason="the real recording is not beside the project")
+
+
+@pytest.mark.parametrize("kind", ["aggTrade", pytest.param("trade", marks=there)], ids=["made up", "real"])
+def test_a_recording_is_the_source_of_prices(tmp_path, kind):
+    recording = REAL if kind == "trade" else write(tmp_path / "lines", market_lines(30))
+    with (gzip.open if kind == "trade" else open)(recording, "rb") as file:
         frames = [json.loads(line.partition(b" ")[2]) for _, line in zip(range(60_000), file, strict=False)]
     rows = [frame.get("data", frame) for frame in frames]
-    recorded = [(row["p"], row["q"]) for row in rows if row.get("e") == "trade" and row["X"] == "MARKET"]
+    recorded = [(row["p"], row["q"]) for row in rows if row.get("e") == kind and row["s"] == "BTCUSDT"
+                and row.get("X", "MARKET") == "MARKET"]  # fmt: skip
+    whole = Whole.open(quiet(recording=recording))
+    ear = whole.listen(f"btcusdt@{kind}", route=Route.PUBLIC if kind == "trade" else Route.MARKET)
+    whole.run_to(20)
+    told = [(row["p"], row["q"]) for _, row in ear.heard()]
     assert len(told) > 50
     assert [tuple(map(Decimal, row)) for row in told] == [tuple(map(Decimal, row)) for row in recorded[: len(told)]]
     placed = whole.call("POST", "/fapi/v1/order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
     assert placed["symbol"] == "BTCUSDT"
     with pytest.raises(ConfigError, match="a recording has no such"):
-        ExchangeSettings(recording=RECORDING, scenario=load_scenario("crash"))
+        ExchangeSettings(recording=recording, scenario=load_scenario("crash"))
