@@ -63,9 +63,8 @@ PARAMETERS = np.dtype(
 WINDOWS = 6
 _CLOSES, _HIGHS, _LOWS, _RAW_K, _SLOW_K, _CHANGES = range(WINDOWS)
 
-#: Series that are advanced together: what is computed of them stays in the fastest cache, and the stretches that are
-#: read of each window's rows are long enough to be fetched ahead.
-BLOCK = 128
+#: Series that are advanced together: what is computed of them stays in the fastest cache.
+BLOCK = 64
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -20,7 +20,7 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
-from aegis.kernels.smc_lists import UNWATCHED, forget, keep, reached, shift, watch, widen
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.state import Records
 
 __all__ = ["age_blocks", "open_block"]
@@ -68,11 +68,10 @@ def _waits(block: np.void) -> tuple[int, float, bool]:
 
 @kernel(bare=True)
 def _watch_all(edges: np.void, blocks: Records, count: int, max_age: int) -> None:
-    found = UNWATCHED
+    unwatch(edges)
     for k in range(count):
         d, level, at_close = _waits(blocks[k])
-        found = widen(found, d, level, at_close, blocks[k]["known"] + max_age)
-    keep(edges, found)
+        watch(edges, d, level, at_close, blocks[k]["known"] + max_age)
 
 
 @kernel(bare=True)
@@ -81,26 +80,24 @@ def age_blocks(
     context: Context,
 ) -> int:  # fmt: skip
     """Life cycle of every block known before this bar, which concerns one at least."""
-    index, count, left, found = context[3], structure["blocks"], 0, UNWATCHED
-    for k in range(count):
+    index = context[3]
+    k = 0
+    while k < structure["blocks"]:
         block = blocks[k]
         d, level, at_close = _waits(block)
-        if reached(bar, d, level, at_close) | (index - block["known"] >= max_age):
-            n = _live(block, bar, events, n, context)
-            d = block["direction"]
-            near = block["top"] if d > 0 else block["bottom"]
-            lost = block["phase"] == BLOCK_IS_BREAKER and d * (bar["close"] - near) > 0.0
-            if lost or index - block["known"] >= max_age:
-                n = _tell(events, n, context, BLOCK_DEAD, block)
-                continue
-            d, level, at_close = _waits(block)
-        found = widen(found, d, level, at_close, block["known"] + max_age)
-        if left < k:
-            blocks[left] = block
-        left += 1
-    forget(blocks, left, count)
-    structure["blocks"] = left
-    keep(edges, found)
+        if not reached(bar, d, level, at_close) and index - block["known"] < max_age:
+            k += 1
+            continue
+        n = _live(block, bar, events, n, context)
+        d = block["direction"]
+        near = block["top"] if d > 0 else block["bottom"]
+        lost = block["phase"] == BLOCK_IS_BREAKER and d * (bar["close"] - near) > 0.0
+        if lost or index - block["known"] >= max_age:
+            n = _tell(events, n, context, BLOCK_DEAD, block)
+            structure["blocks"] = drop(blocks, structure["blocks"], k)
+        else:
+            k += 1
+    _watch_all(edges, blocks, structure["blocks"], max_age)
     return n
 
 
@@ -115,7 +112,7 @@ def open_block(
         return n
     if count == room:
         n = _tell(events, n, context, BLOCK_DEAD, blocks[0])
-        count = shift(blocks, count)
+        count = drop(blocks, count, 0)
         _watch_all(edges, blocks, count, max_age)
     block = blocks[count]
     block["id"] = identify(leg["index"], BLOCK_ID, d)

@@ -16,7 +16,7 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
-from aegis.kernels.smc_lists import UNWATCHED, forget, keep, reached, shift, watch, widen
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.smc_zones import mean_range
 from aegis.kernels.state import Records
 
@@ -49,21 +49,15 @@ def _end(pool: np.void, bar: np.void, p: np.void, index: int) -> int:
     return POOL_EXPIRED if index - pool["opened"] >= p["max_age_bars"] else 0
 
 
-@kernel(bare=True, inline=True)
-def _waits(pool: np.void, max_age: int) -> tuple[int, float, int]:
-    """A pool waits for a wick beyond it (d > 0: down), until it is old; once it is pierced, every bar counts."""
-    d = pool["direction"]
-    until = pool["opened"] + max_age if pool["pierced"] < 0 else pool["pierced"]
-    return -d, pool["top"] if d > 0 else pool["bottom"], until
-
-
 @kernel(bare=True)
 def _watch_all(edges: np.void, pools: Records, count: int, max_age: int) -> None:
-    found = UNWATCHED
+    """A pool waits for a wick beyond it; once it is pierced, every bar counts."""
+    unwatch(edges)
     for k in range(count):
-        d, level, until = _waits(pools[k], max_age)
-        found = widen(found, d, level, False, until)
-    keep(edges, found)
+        pool = pools[k]
+        d = pool["direction"]
+        until = pool["opened"] + max_age if pool["pierced"] < 0 else pool["pierced"]
+        watch(edges, -d, pool["top"] if d > 0 else pool["bottom"], False, until)
 
 
 @kernel(bare=True)
@@ -72,28 +66,26 @@ def age_pools(
     context: Context,
 ) -> int:  # fmt: skip
     """Sweeps, breaks and the old age of every pool known before this bar, which concerns one at least."""
-    index, max_age, count, left, found = context[3], p["max_age_bars"], structure["pools"], 0, UNWATCHED
-    for k in range(count):
-        pool = pools[k]
-        d, level, until = _waits(pool, max_age)
-        if reached(bar, d, level, False) | (index >= until):
-            kind = _end(pool, bar, p, index)
-            if kind != 0:
-                n = _tell(events, n, context, kind, pool)
-                if kind == POOL_SWEPT and pool["members"] > 1:
-                    if pool["direction"] > 0:
-                        structure["swept_high"] = index
-                    else:
-                        structure["swept_low"] = index
-                continue
-            d, level, until = _waits(pool, max_age)
-        found = widen(found, d, level, False, until)
-        if left < k:
-            pools[left] = pool
-        left += 1
-    forget(pools, left, count)
-    structure["pools"] = left
-    keep(edges, found)
+    index, max_age = context[3], p["max_age_bars"]
+    k = 0
+    while k < structure["pools"]:
+        d = pools[k]["direction"]
+        quiet = pools[k]["pierced"] < 0 and index - pools[k]["opened"] < max_age
+        if quiet and not reached(bar, -d, pools[k]["top"] if d > 0 else pools[k]["bottom"], False):
+            k += 1
+            continue
+        kind = _end(pools[k], bar, p, index)
+        if kind == 0:
+            k += 1
+            continue
+        n = _tell(events, n, context, kind, pools[k])
+        if kind == POOL_SWEPT and pools[k]["members"] > 1:
+            if pools[k]["direction"] > 0:
+                structure["swept_high"] = index
+            else:
+                structure["swept_low"] = index
+        structure["pools"] = drop(pools, structure["pools"], k)
+    _watch_all(edges, pools, structure["pools"], max_age)
     return n
 
 
@@ -132,7 +124,7 @@ def join_pool(
         return _tell(events, n, ctx, POOL if pool["members"] == 2 else POOL_JOINED, pool)
     if count == room:
         n = _tell(events, n, ctx, POOL_EXPIRED, pools[0])
-        count = shift(pools, count)
+        count = drop(pools, count, 0)
         _watch_all(edges, pools, count, max_age)
     pool = pools[count]
     pool["id"] = identify(leg["index"], POOL_ID, d)

@@ -21,14 +21,14 @@ __all__ = ["commit", "taint"]
 _TAINT_BARS = 3
 
 
-@kernel(bare=True, inline=True)
+@kernel(bare=True)
 def _pull_back(leg: np.void, d: int, bar: np.void, index: int) -> None:
-    """Remember the deepest bar since the swing, the last of equal ones. Without a branch: nobody can guess it."""
+    """Remember the deepest bar since the swing, the last of equal ones."""
     near, far = (bar["low"], bar["high"]) if d > 0 else (bar["high"], bar["low"])
-    deeper = d * (near - leg["pullback"]) <= 0.0
-    leg["pullback"] = near if deeper else leg["pullback"]
-    leg["pullback_index"] = index if deeper else leg["pullback_index"]
-    leg["pullback_far"] = far if deeper else leg["pullback_far"]
+    if d * (near - leg["pullback"]) <= 0.0:
+        leg["pullback"] = near
+        leg["pullback_index"] = index
+        leg["pullback_far"] = far
 
 
 @kernel(bare=True)
@@ -77,10 +77,10 @@ def _look_back(leg: np.void, ring: Records, index: int, span: int, d: int) -> No
 def _follow(leg: np.void, ring: Records, bar: np.void, index: int, span: int, d: int) -> None:
     """Keep the most extreme price of the last `span` bars."""
     price = bar["high"] if d > 0 else bar["low"]
-    further = d * (price - leg["extreme"]) >= 0.0
-    leg["extreme"] = price if further else leg["extreme"]
-    leg["extreme_index"] = index if further else leg["extreme_index"]
-    if index - leg["extreme_index"] >= span:
+    if d * (price - leg["extreme"]) >= 0.0:
+        leg["extreme"] = price
+        leg["extreme_index"] = index
+    elif index - leg["extreme_index"] >= span:
         _look_back(leg, ring, index, span, d)
 
 

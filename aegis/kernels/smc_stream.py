@@ -62,17 +62,17 @@ def _retrace(mark: np.void, structure: np.void, legs: Records, bar: np.void, out
     out["direction"] = d
     if d != 0:
         probe = bar["low"] if d > 0 else bar["high"]
-        # a swing confirmed by this bar: the bars since the swing count, and no others
-        deepest = leg["pullback"] if mark["swing"] != leg["id"] else mark["deepest"]
-        deepest = min(deepest, probe) if d > 0 else max(deepest, probe)
-        mark["swing"] = leg["id"]
-        mark["deepest"] = deepest
+        if mark["swing"] != leg["id"]:  # confirmed by this bar: the bars since the swing count, and no others
+            mark["swing"] = leg["id"]
+            mark["deepest"] = leg["pullback"]
+        elif d * (probe - mark["deepest"]) < 0.0:
+            mark["deepest"] = probe
         if leg["has_opposite"] != 0 and length > 0.0:
             out["valid"] = 1
             out["top"] = max(end, origin)
             out["bottom"] = min(end, origin)
             out["current"] = max(100.0 * (d * (end - probe)) / length, 0.0)
-            out["deepest"] = max(100.0 * (d * (end - deepest)) / length, 0.0)
+            out["deepest"] = max(100.0 * (d * (end - mark["deepest"])) / length, 0.0)
             out["position"] = steps.position(bar["close"], out["bottom"], out["top"])
             return
     out["valid"] = 0

@@ -22,7 +22,7 @@ from aegis.kernels.smc_events import (
     emit,
     identify,
 )
-from aegis.kernels.smc_lists import UNWATCHED, forget, keep, reached, shift, watch, widen
+from aegis.kernels.smc_lists import drop, reached, unwatch, watch
 from aegis.kernels.state import Records
 from aegis.kernels.steps import true_range
 
@@ -80,15 +80,6 @@ def _live(zone: np.void, bar: np.void, events: Records, n: int, context: Context
     return n
 
 
-@kernel(bare=True)
-def _end(zone: np.void, bar: np.void, max_age: int, index: int) -> int:
-    """The kind of event that ends a zone at this bar, 0 if it lives on."""
-    d = zone["direction"]
-    if d * (bar["close"] - (zone["bottom"] if d > 0 else zone["top"])) < 0.0:
-        return FVG_INVERTED
-    return FVG_EXPIRED if index - zone["known"] >= max_age else 0
-
-
 @kernel(bare=True, inline=True)
 def _waits(zone: np.void) -> tuple[int, float, bool]:
     """What happens to a zone next, by its phase: price comes (d > 0: down) to a level, or closes there."""
@@ -102,11 +93,10 @@ def _waits(zone: np.void) -> tuple[int, float, bool]:
 
 @kernel(bare=True)
 def _watch_all(edges: np.void, zones: Records, count: int, max_age: int) -> None:
-    found = UNWATCHED
+    unwatch(edges)
     for k in range(count):
         d, level, at_close = _waits(zones[k])
-        found = widen(found, d, level, at_close, zones[k]["known"] + max_age)
-    keep(edges, found)
+        watch(edges, d, level, at_close, zones[k]["known"] + max_age)
 
 
 @kernel(bare=True)
@@ -115,24 +105,27 @@ def age_zones(
     context: Context,
 ) -> int:  # fmt: skip
     """Life cycle of every zone known before this bar, which concerns one at least."""
-    index, count, left, found = context[3], structure["zones"], 0, UNWATCHED
-    for k in range(count):
+    index = context[3]
+    k = 0
+    while k < structure["zones"]:
         zone = zones[k]
         d, level, at_close = _waits(zone)
-        if reached(bar, d, level, at_close) | (index - zone["known"] >= max_age):
-            n = _live(zone, bar, events, n, context)
-            kind = _end(zone, bar, max_age, index)
-            if kind != 0:
-                n = _zone_event(events, n, context, kind, zone)
-                continue
-            d, level, at_close = _waits(zone)
-        found = widen(found, d, level, at_close, zone["known"] + max_age)
-        if left < k:
-            zones[left] = zone
-        left += 1
-    forget(zones, left, count)
-    structure["zones"] = left
-    keep(edges, found)
+        if not reached(bar, d, level, at_close) and index - zone["known"] < max_age:
+            k += 1
+            continue
+        n = _live(zone, bar, events, n, context)
+        far = zone["bottom"] if d > 0 else zone["top"]
+        kind = 0
+        if d * (bar["close"] - far) < 0.0:
+            kind = FVG_INVERTED
+        elif index - zone["known"] >= max_age:
+            kind = FVG_EXPIRED
+        if kind == 0:
+            k += 1
+            continue
+        n = _zone_event(events, n, context, kind, zone)
+        structure["zones"] = drop(zones, structure["zones"], k)
+    _watch_all(edges, zones, structure["zones"], max_age)
     return n
 
 
@@ -155,13 +148,12 @@ def open_gap(
     index = ctx[3]
     mask = len(ring) - 1
     first, middle, last = ring[(index - 2) & mask], ring[(index - 1) & mask], ring[index & mask]
-    up = (first["high"] < last["low"]) & (middle["close"] > middle["open"])
-    down = (first["low"] > last["high"]) & (middle["close"] < middle["open"])
-    if not (up | down):
+    if first["high"] < last["low"] and middle["close"] > middle["open"]:
+        d, top, bottom = 1, last["low"], first["high"]
+    elif first["low"] > last["high"] and middle["close"] < middle["open"]:
+        d, top, bottom = -1, first["low"], last["high"]
+    else:
         return n
-    d = 1 if up else -1
-    top = last["low"] if up else first["low"]
-    bottom = first["high"] if up else last["high"]
     scale = mean_range(ring, index, p["atr_period"])
     if top - bottom < p["min_gap_atr"] * scale:
         return n
@@ -174,7 +166,7 @@ def open_gap(
             return emit(events, n, ctx, FVG_MERGE, d, zone["id"], index - 1, index, zone["top"], zone["bottom"])
     if count == len(zones) - 1:
         n = _zone_event(events, n, ctx, FVG_EXPIRED, zones[0])
-        count = shift(zones, count)
+        count = drop(zones, count, 0)
         _watch_all(edges, zones, count, max_age)
     zone = zones[count]
     zone["id"] = identify(index - 1, GAP_ID, d)
