@@ -46,7 +46,7 @@ def _doubt(order: Ours, *, asked: bool, over: bool) -> str:
     """Empty where all is known: protection of a position that is kept rests. `over`: its trade has ended."""
     if order.state.pending or not asked:
         return "is of unknown fate"
-    if order.tape.missing or order.tape.unpriced:
+    if order.tape.incomplete:
         return "has executions that were not seen"
     if order.cancel is not CancelState.NONE:
         return "is not known to be cancelled"

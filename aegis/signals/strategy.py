@@ -69,8 +69,8 @@ class Setup:
     """A wish to enter when price comes to `entry`. One with the same zone replaces the one before it.
 
     The engine arms it once the time is `known_at_ms`, refuses it if price has reached `entry` already (unless it is to
-    be entered `at_once`), and takes at most one signal from a zone in its life. (A zone
-    that is not told any more is forgotten once 64 others of its symbol have had theirs.)
+    be entered `at_once`), and takes at most one signal from a zone in its life. (A zone that is not told any more is
+    forgotten once 64 others of its symbol have had theirs.)
     """
 
     strategy: str

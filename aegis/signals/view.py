@@ -110,7 +110,7 @@ class Block(_Area):
 
 
 @functools.lru_cache(maxsize=64)
-def _numbers(lengths_ms: tuple[int, ...]) -> dict[str, int]:
+def _timeframe_indexes(lengths_ms: tuple[int, ...]) -> dict[str, int]:
     """The index of each timeframe by its name: asked for at every call of a strategy, and never changed."""
     return {timeframe_name(ms): k for k, ms in enumerate(lengths_ms)}
 
@@ -126,7 +126,7 @@ class SymbolView:
 
     def __init__(self, state: State, symbol: int, name: str, quote: Quote) -> None:
         self._state = state
-        self._index = _numbers(tuple(state.parameters["timeframe_ms"].tolist()))
+        self._index = _timeframe_indexes(tuple(state.parameters["timeframe_ms"].tolist()))
         self.symbol = symbol
         self.name = name
         self.quote = quote
