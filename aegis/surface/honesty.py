@@ -11,6 +11,10 @@ from aegis.research.honesty import Report
 __all__ = ["honesty"]
 
 
+#: Below so many trades neither the mean nor its interval says anything of a strategy.
+_FEW = 20
+
+
 def honesty(report: Report, *, strategy: str, data: str, as_json: bool) -> str:
     """The verdict last, in words."""
     if as_json:
@@ -44,6 +48,8 @@ def _between(low: float | None, high: float | None) -> str:
 def _verdict(report: Report) -> str:
     if report.at_least_as_good is None:
         return "no trades: nothing can be said"
+    if report.trades < _FEW:
+        return f"too few trades to tell: below {_FEW} one of them decides"
     share = f"{report.at_least_as_good:.1%} of the random runs did at least as well"
     better = "better than random" if report.at_least_as_good <= 0.025 else "no better than random"
     profit = "" if report.mean_r is None or report.mean_r > 0.0 else ", and it loses"

@@ -199,11 +199,13 @@ def test_a_strategy_that_fits_its_market_is_better_than_random_and_the_same_seed
 
 def test_a_losing_strategy_is_told_so() -> None:
     told = Report(
-        symbols=2, days=1.0, setups=9, signals=8, not_armed=1, refused={"COST": 2}, unfilled=1, trades=5, mean_r=-0.2,
+        symbols=2, days=1.0, setups=9, signals=8, not_armed=1, refused={"COST": 2}, unfilled=1, trades=20, mean_r=-0.2,
         gross_r=-0.1, low=-0.4, high=0.1, runs=200, random_mean=-0.1, random_low=-0.3, random_high=0.1,
         at_least_as_good=0.8,
     )  # fmt: skip
     text = honesty(told, strategy="x", data="y", as_json=False)
     assert "no better than random, and it loses: 80.0% of the random runs did at least as well" in text
+    few = honesty(attrs.evolve(told, trades=19, at_least_as_good=0.0), strategy="x", data="y", as_json=False)
+    assert few.endswith("verdict     too few trades to tell: below 20 one of them decides")
     assert "signals     8, 8.0 a day, 4.00 a day and symbol" in text
     assert "expectancy  -0.200 R net of fees, 95 % between -0.400 R and +0.100 R" in text
