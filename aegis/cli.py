@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -211,7 +212,9 @@ def bench(group: str, quick: bool, json_path: Path | None, file: Path | None, pe
     peers = table.read_peers(peers_path) if peers_path else ()
     effort = table.QUICK if quick else table.FULL
     names = GROUPS if group == "all" else (group,)
-    groups.prepare(_say)
+    # ended by SIGTERM it ends as by Ctrl-C, and what it started with it: an engine in a hot loop takes a core for ever
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    groups.prepare(names, _say)
     report = groups.measure(names, table.Bench(effort=effort, say=_say, file=file), peers)
     click.echo(render(report))
     if json_path is not None:

@@ -313,13 +313,13 @@ def benched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return table.Report(conditions=table.Conditions.read(0.0), rows=tuple(seen[1]), peers=peers)
 
     monkeypatch.setattr(groups, "measure", measure)
-    monkeypatch.setattr(groups, "prepare", lambda say: seen.append("prepared"))
+    monkeypatch.setattr(groups, "prepare", lambda names, say: seen.append(names))
     return seen
 
 
 def test_bench_measures_everything_unless_told_what(command: Any, benched: list[Any]) -> None:
     code, out, _ = command("bench")
-    assert (code, "MISSED" in out, benched[2:]) == (0, True, ["prepared"])
+    assert (code, "MISSED" in out, benched[2:]) == (0, True, [GROUPS])
     assert benched[0] == (GROUPS, table.Bench(effort=table.FULL, say=cli._say), ())
     command("bench", "wire", "--quick")
     assert benched[0][:2] == (("wire",), table.Bench(effort=table.QUICK, say=cli._say))

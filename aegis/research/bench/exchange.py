@@ -41,7 +41,6 @@ _SUBSCRIBERS = 4
 #: Events of the market a second, nearly all of them quotes: for four subscribers somewhat more than the target, then
 #: less for a machine that does not come to an end with it.
 _OFFERED = (500_000, 450_000, 400_000, 300_000, 200_000, 100_000)
-_READY_S = 20.0
 _SECONDS = 5.0
 _BACKLOG_BYTES = 256 << 20
 _ROOM = 1 << 20
@@ -106,7 +105,7 @@ async def _market(bench: Bench, offered: int) -> tuple[list[float], list[float]]
     rates, costs = [], []
     settings = _settings(rate=offered)
     command = exchange_command(["--settings", settings.to_json()])
-    async with spawn_exchange(command, ready_deadline_s=_READY_S) as running:
+    async with spawn_exchange(command) as running:
         listings = synthetic_listings(_SYMBOLS, settings.seed, SystemClock().wall_ns() // 1_000_000)
         symbols = [listing.symbol for listing in listings]
         streams = [await subscribed(running.addresses.stream, symbols) for _ in range(_SUBSCRIBERS)]
