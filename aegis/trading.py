@@ -37,6 +37,8 @@ from aegis.runtime.clock import SystemClock
 from aegis.runtime.cpu import Cpu
 from aegis.runtime.garbage import GarbageWatch, freeze_when, sweep
 from aegis.runtime.garbage import settle as settle_garbage
+from aegis.runtime.large_pages import gather_pages
+from aegis.runtime.logs import get_logger
 from aegis.runtime.metrics import Metrics
 from aegis.runtime.supervise import Lifecycle, Phase
 from aegis.runtime.warm import WarmProgress, warm
@@ -177,7 +179,7 @@ class Run:
             self.say("trading" if not sys.stderr.isatty() else "")
             settle_garbage()
             garbage.install()
-            self.root.start_soon(freeze_when, lambda: session.machine.decision.contexts.all_warm)
+            self.root.start_soon(_settle_memory, lambda: session.machine.decision.contexts.all_warm)
             self.root.start_soon(sweep)
 
         _look_on(self.root, session.observer, state, self.say)
@@ -225,6 +227,13 @@ def fill_model(config: Config) -> str:
         f"{how}: latency lognormal, median {told.latency_median_ms:g} ms, p99 {told.latency_p99_ms:g} ms each way; "
         f"displayed size once; maker {told.maker_fee_bps:g} bp, taker {told.taker_fee_bps:g} bp"
     )
+
+
+async def _settle_memory(complete: Callable[[], bool]) -> None:
+    """Once `complete`, nearly all that the run will ever hold has been made."""
+    await freeze_when(complete)
+    moved = await trio.to_thread.run_sync(gather_pages, abandon_on_cancel=True)
+    get_logger().info("memory.gathered", mib=moved >> 20)
 
 
 async def _stop_after(seconds: float, lifecycle: Lifecycle) -> None:

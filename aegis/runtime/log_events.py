@@ -45,6 +45,7 @@ EVENTS: Final[dict[str, str]] = {
     "lane.expired": "the decision lane was full: the oldest signal went",
     "library.log": "a warning of a library",
     "loop.late": "the event loop woke late",
+    "memory.gathered": "what lasts has moved onto large pages; 0 where the system has none",
     "order.accepted": "the venue has the order",
     "order.cancelled": "a working order of ours ended by cancel",
     "order.refused": "the venue refused the order",
