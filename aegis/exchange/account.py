@@ -155,6 +155,10 @@ class Account:
         self.wallet = amount_of(setup.wallet)
         self.hedge = False
         """Whether positions have two sides (dualSidePosition)."""
+        self.fee_burn = False
+        """Whether commissions are to be paid in BNB, at a discount, as far as the wallet holds any: here none does."""
+        self.tradfi_signed = False
+        """Whether the agreement was signed without which no contract on traditional assets is opened."""
         self.settings: dict[int, SymbolSetting] = {}
         self.positions: dict[tuple[int, PositionSide], Position] = {}
         """By symbol index and side."""

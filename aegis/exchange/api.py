@@ -26,6 +26,7 @@ __all__ = [
     "Route",
     "Security",
     "all_symbols_40",
+    "by_symbol",
     "position_side",
     "record_request",
 ]
@@ -34,7 +35,7 @@ E = TypeVar("E", bound=Enum)
 
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER = re.compile(r"[0-9]{1,19}")
-_WEEK_MS = 7 * 86_400_000
+_DAY_MS = 86_400_000
 _JSON_LIST = msgspec.json.Decoder(list[Any], float_hook=str)  # a number stays as it was written
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 
@@ -141,8 +142,12 @@ class Params:
 
     def week(self) -> tuple[int | None, int | None]:
         """`startTime` and `endTime`. Raises Refusal -1130 where they span more than seven days."""
+        return self.span(7)
+
+    def span(self, days: int) -> tuple[int | None, int | None]:
+        """`startTime` and `endTime`. Raises Refusal -1130 where they span more than so many days, or less than none."""
         start, end = self.optional_integer("startTime"), self.optional_integer("endTime")
-        if start is not None and end is not None and not 0 <= end - start <= _WEEK_MS:
+        if start is not None and end is not None and not 0 <= end - start <= days * _DAY_MS:
             raise Refusal(-1130, "startTime")
         return start, end
 
@@ -219,7 +224,7 @@ class Route:
     """One endpoint.
 
     `weight` may depend on parameters. `trading` calls travel with latency and enter the ledger; `counts` is what they
-    count on the account's order limits, of ten seconds and of a minute.
+    count on the account's order limits, of ten seconds and of a minute. `funding` reads count on a limit of their own.
     """
 
     handler: Callable[[Call], Any]
@@ -227,6 +232,7 @@ class Route:
     weight: int | Callable[[Params], int] = 1
     trading: bool = False
     counts: tuple[int, int] = (0, 0)
+    funding: bool = False
 
     def cost(self, params: Params) -> int:
         return self.weight(params) if callable(self.weight) else self.weight
@@ -235,6 +241,11 @@ class Route:
 def all_symbols_40(params: Params) -> int:
     """Weight of reads that are dear without a symbol."""
     return 1 if "symbol" in params else 40
+
+
+def by_symbol(one: int, all_: int) -> Callable[[Params], int]:
+    """Weight of reads that tell of one symbol, or of all where none is named."""
+    return lambda params: one if "symbol" in params else all_
 
 
 def position_side(params: Params) -> PositionSide:

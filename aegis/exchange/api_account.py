@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from aegis.exchange.account import Position, PositionSide
+from aegis.exchange.adl import quantile
 from aegis.exchange.api import Call, Params, Route, Security, position_side
 from aegis.exchange.errors import Refusal
 from aegis.exchange.listing import Listing
 from aegis.exchange.margin import Margins, SymbolMargin, liquidation_price
 from aegis.exchange.money import amount_of, money, plain
+from aegis.exchange.state import MarginMove
 from aegis.exchange.userstream import account_update, leverage_update, listen_key_expired, quantity
 
 __all__ = [
@@ -96,10 +98,11 @@ def read_position_risk(call: Call) -> list[dict[str, Any]]:
     """GET /fapi/v3/positionRisk: only symbols with a position or open orders."""
     listing = call.optional_listing()
     margin = _margins(call)
-    return [_position_risk(row, margin) for row in margin.rows if listing is None or row.position.listing is listing]
+    rows = [row for row in margin.rows if listing is None or row.position.listing is listing]
+    return [_position_risk(call, row, margin) for row in rows]
 
 
-def _position_risk(row: SymbolMargin, margin: Margins) -> dict[str, Any]:
+def _position_risk(call: Call, row: SymbolMargin, margin: Margins) -> dict[str, Any]:
     position = row.position
     return {
         "symbol": position.listing.symbol,
@@ -118,7 +121,7 @@ def _position_risk(row: SymbolMargin, margin: Margins) -> dict[str, Any]:
         "maintMargin": money(row.maintenance),
         "positionInitialMargin": money(row.position_initial),
         "openOrderInitialMargin": money(row.open_order_initial),
-        "adl": 1 if position.steps else 0,
+        "adl": quantile(call.core.state, call.account, position),
         "bidNotional": plain(row.bid_e16, 16),
         "askNotional": plain(row.ask_e16, 16),
         "updateTime": position.updated_ms,
@@ -278,6 +281,7 @@ def change_margin(call: Call) -> dict[str, Any]:
     if left + min(0, position.unrealized(mark_e8)) < position.initial_margin(mark_e8):
         raise Refusal(-4051)
     account.shift_margin(position, moved)
+    state.margin_moves.append(MarginMove(account.id, position.listing.symbol, position.side, kind, amount, call.now_ms))
     _record_setting(call, position)
     state.tell(account.id, account_update(account, call.now_ms, "MARGIN_TRANSFER", [(position, mark_e8)]))
     return {"amount": float(sent), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
@@ -357,9 +361,6 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/leverageBracket"): Route(handler=read_brackets, security=_SIGNED),
     ("GET", "/fapi/v1/positionSide/dual"): Route(
         handler=lambda call: {"dualSidePosition": call.account.hedge}, security=_SIGNED, weight=30
-    ),
-    ("GET", "/fapi/v1/multiAssetsMargin"): Route(
-        handler=lambda call: {"multiAssetsMargin": False}, security=_SIGNED, weight=30
     ),
     ("GET", "/fapi/v1/income"): Route(handler=read_income, security=_SIGNED, weight=30),
     ("POST", "/fapi/v1/listenKey"): Route(handler=start_listening, security=_KEY),

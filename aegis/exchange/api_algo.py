@@ -36,7 +36,7 @@ def place_algo(call: Call) -> dict[str, Any]:
     if tif != "GTE_GTC" and tif not in {member.value for member in TimeInForce}:
         raise Refusal(-1115)
     client_id = params.client_id("clientAlgoId") or make_id(call)
-    check_tradable(listing)
+    check_tradable(call.account, listing)
     algo = AlgoOrder(
         account=call.account.id,
         listing=listing,

@@ -9,7 +9,19 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from aegis.exchange import api_account, api_account_v2, api_algo, api_market, api_order_reads, api_orders
+from aegis.exchange import (
+    api_account,
+    api_account_v2,
+    api_adl,
+    api_algo,
+    api_contracts,
+    api_funding,
+    api_margin,
+    api_market,
+    api_order_reads,
+    api_orders,
+    api_switches,
+)
 from aegis.exchange.account import Account
 from aegis.exchange.api import ApiRequest, ApiResponse, Call, Params, Route, Security, record_request
 from aegis.exchange.core import Core
@@ -27,10 +39,24 @@ ROUTES: dict[tuple[str, str], Route] = {
     **api_algo.ROUTES,
     **api_account.ROUTES,
     **api_account_v2.ROUTES,
+    **api_switches.ROUTES,
+    **api_margin.ROUTES,
+    **api_adl.ROUTES,
+    **api_funding.ROUTES,
+    **api_contracts.ROUTES,
 }
 #: Calls that answer at once but change something: they are in the ledger too.
 LEDGER_ENDPOINTS = frozenset(
-    f"POST /fapi/v1/{name}" for name in ("leverage", "marginType", "positionMargin", "positionSide/dual")
+    f"POST /fapi/v1/{name}"
+    for name in (
+        "leverage",
+        "marginType",
+        "positionMargin",
+        "positionSide/dual",
+        "multiAssetsMargin",
+        "feeBurn",
+        "stock/contract",
+    )
 )
 _JSON = ("Content-Type", "application/json;charset=utf-8")
 
@@ -56,6 +82,8 @@ class Dispatcher:
                 return self._refuse(request, Refusal(-5000, request.path, request.method))
             params = _params(request)
             core.limits.spend_weight(request.ip, route.cost(params), now_ms)
+            if route.funding:
+                core.limits.spend_funding_read(request.ip, now_ms)
             account = self._sender(route, request, params)
             result = self.invoke(route, params, account, f"{request.method} {request.path}")
         except Refusal as refusal:
@@ -107,10 +135,18 @@ class Dispatcher:
         return result
 
     def _refuse(self, request: ApiRequest, refusal: Refusal) -> ApiResponse:
-        return self._respond(request, refusal.status, {"code": refusal.code, "msg": refusal.message}, None, None)
+        body = {"code": refusal.code, "msg": refusal.message}
+        return self._respond(request, refusal.status, body, None, None, wait_s=refusal.wait_s)
 
     def _respond(
-        self, request: ApiRequest, status: int, body: Any, route: Route | None, account: Account | None
+        self,
+        request: ApiRequest,
+        status: int,
+        body: Any,
+        route: Route | None,
+        account: Account | None,
+        *,
+        wait_s: int | None = None,
     ) -> ApiResponse:
         limits, now_ms = self._core.limits, self._core.state.now_ms
         headers = [_JSON, ("X-MBX-USED-WEIGHT-1M", str(limits.weight_used(request.ip, now_ms)))]
@@ -118,7 +154,8 @@ class Dispatcher:
             ten, minute = limits.orders_used(account.id, now_ms)
             headers += [("X-MBX-ORDER-COUNT-10S", str(ten)), ("X-MBX-ORDER-COUNT-1M", str(minute))]
         if status in (418, 429):
-            wait_s = BAN_MS // 1000 if status == 418 else 60 - now_ms // 1000 % 60
+            if wait_s is None:
+                wait_s = BAN_MS // 1000 if status == 418 else 60 - now_ms // 1000 % 60
             headers.append(("Retry-After", str(wait_s)))
         return ApiResponse(status=status, headers=tuple(headers), body=msgspec.json.encode(body))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.exchange.api import Call, Params, Route, Security
+from aegis.exchange.api import Call, Params, Route, Security, by_symbol
 from aegis.exchange.errors import Refusal
 from aegis.exchange.exchange_info import exchange_info
 from aegis.exchange.history import INTERVALS
@@ -13,6 +13,7 @@ from aegis.exchange.listing import Listing, decimal_text
 __all__ = ["ROUTES"]
 
 _DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
+_RPI_LIMIT = 1000
 _HOUR_MS = 3_600_000
 
 
@@ -35,10 +36,22 @@ def read_exchange_info(call: Call) -> dict[str, Any]:
 
 def read_depth(call: Call) -> dict[str, Any]:
     """GET /fapi/v1/depth: at most as many levels as the books hold."""
-    listing, books = call.listing(), call.core.state.books
-    limit = _depth_limit(call.params)
+    listing, limit = call.listing(), _depth_limit(call.params)
     if limit not in _DEPTH_WEIGHTS:
         raise Refusal(-1130, "limit")
+    return _depth(call, listing, limit)
+
+
+def read_rpi_depth(call: Call) -> dict[str, Any]:
+    """GET /fapi/v1/rpiDepth: the book with its RPI orders. Nobody places any here, so it is the book of `depth`."""
+    listing, limit = call.listing(), call.params.optional_integer("limit")
+    if limit not in (None, _RPI_LIMIT):
+        raise Refusal(-1130, "limit")
+    return _depth(call, listing, _RPI_LIMIT)
+
+
+def _depth(call: Call, listing: Listing, limit: int) -> dict[str, Any]:
+    books = call.core.state.books
     index = listing.index
     return {
         "lastUpdateId": int(books.update_id[index]),
@@ -186,10 +199,6 @@ def read_agg_trades(call: Call) -> list[dict[str, Any]]:
     return call.core.history.agg_trades(listing.index, from_id=from_id, start_ms=start, end_ms=end, limit=limit)
 
 
-def _by_symbol(one: int, all_: int) -> Any:
-    return lambda params: one if "symbol" in params else all_
-
-
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/ping"): Route(handler=lambda call: {}),
     ("GET", "/fapi/v1/time"): Route(handler=read_time),
@@ -197,14 +206,15 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/depth"): Route(
         handler=read_depth, weight=lambda params: _DEPTH_WEIGHTS.get(_depth_limit(params), 1)
     ),
+    ("GET", "/fapi/v1/rpiDepth"): Route(handler=read_rpi_depth, weight=20),
     ("GET", "/fapi/v1/klines"): Route(handler=read_klines, weight=_kline_weight),
     ("GET", "/fapi/v1/continuousKlines"): Route(handler=read_continuous_klines, weight=_kline_weight),
-    ("GET", "/fapi/v1/ticker/bookTicker"): Route(handler=read_book_ticker, weight=_by_symbol(2, 5)),
-    ("GET", "/fapi/v1/ticker/price"): Route(handler=read_price, weight=_by_symbol(1, 2)),
-    ("GET", "/fapi/v2/ticker/price"): Route(handler=read_price, weight=_by_symbol(1, 2)),
+    ("GET", "/fapi/v1/ticker/bookTicker"): Route(handler=read_book_ticker, weight=by_symbol(2, 5)),
+    ("GET", "/fapi/v1/ticker/price"): Route(handler=read_price, weight=by_symbol(1, 2)),
+    ("GET", "/fapi/v2/ticker/price"): Route(handler=read_price, weight=by_symbol(1, 2)),
     ("GET", "/fapi/v1/trades"): Route(handler=read_trades, weight=5),
     ("GET", "/fapi/v1/historicalTrades"): Route(handler=read_old_trades, security=Security.KEY, weight=200),
-    ("GET", "/fapi/v1/ticker/24hr"): Route(handler=read_ticker, weight=_by_symbol(1, 40)),
-    ("GET", "/fapi/v1/premiumIndex"): Route(handler=read_premium_index, weight=_by_symbol(1, 10)),
+    ("GET", "/fapi/v1/ticker/24hr"): Route(handler=read_ticker, weight=by_symbol(1, 40)),
+    ("GET", "/fapi/v1/premiumIndex"): Route(handler=read_premium_index, weight=by_symbol(1, 10)),
     ("GET", "/fapi/v1/aggTrades"): Route(handler=read_agg_trades, weight=20),
 }

@@ -69,7 +69,7 @@ def _new_order(call: Call) -> Order:
     match = params.optional("priceMatch") or "NONE"
     if match != "NONE" and not limit:
         raise Refusal(-5038)
-    check_tradable(listing)
+    check_tradable(call.account, listing)
     steps = quantity_steps(listing, params.decimal("quantity"), type_)
     ticks = _limit_ticks(call, listing, side, match) if limit else 0
     if not reduce_only:

@@ -72,6 +72,10 @@ TEXTS: dict[int, str] = {
     -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions",
     -4164: "Order's notional must be no smaller than {} (unless you choose reduce only).",
+    -4167: "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode.",
+    -4170: "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures.",
+    -4171: "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.",
+    -4411: "Please sign TradFi-Perps agreement contract.",
     -4509: "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
     -5000: "Path {}, Method {} is invalid",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
@@ -103,11 +107,20 @@ class Refusal(AegisError):
         values: fill the placeholders of the code's text.
         message: replaces the code's text.
         status: HTTP status, where it is not the code's usual one.
+        wait_s: of what is over a limit, seconds until the limit's window ends, where that is not the minute.
     """
 
-    def __init__(self, code: int, *values: object, message: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        *values: object,
+        message: str | None = None,
+        status: int | None = None,
+        wait_s: int | None = None,
+    ) -> None:
         text = TEXTS[code].format(*values) if message is None else message
         super().__init__(f"{code} {text}")
         self.code = code
         self.message = text
+        self.wait_s = wait_s
         self.status = status if status is not None else _STATUSES.get(code, 400)

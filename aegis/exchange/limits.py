@@ -6,11 +6,14 @@ import attrs
 
 from aegis.exchange.errors import Refusal
 
-__all__ = ["BAN_MS", "ORDERS_10S", "ORDERS_MINUTE", "RateLimits"]
+__all__ = ["BAN_MS", "FUNDING_READS", "ORDERS_10S", "ORDERS_MINUTE", "RateLimits"]
 
 ORDERS_MINUTE = 1200
 ORDERS_10S = 300
+#: Reads of funding rates and of their settings, together, in five minutes: they have no weight.
+FUNDING_READS = 500
 _MINUTE_MS = 60_000
+_FIVE_MINUTES_MS = 300_000
 _TEN_SECONDS_MS = 10_000
 #: Requests after the first 429 of a minute that are still answered with 429; the next one is a ban.
 _PATIENCE = 10
@@ -43,6 +46,7 @@ class RateLimits:
         self.orders_minute = orders_minute
         self._weights: dict[str, _Window] = {}
         self._banned_until_ms: dict[str, int] = {}
+        self._funding_reads: dict[str, _Window] = {}
         self._orders: dict[tuple[str, int], _Window] = {}
 
     def spend_weight(self, ip: str, weight: int, now_ms: int) -> None:
@@ -65,6 +69,16 @@ class RateLimits:
     def weight_used(self, ip: str, now_ms: int) -> int:
         window = self._weights.get(ip)
         return window.used if window is not None and window.number == now_ms // _MINUTE_MS else 0
+
+    def spend_funding_read(self, ip: str, now_ms: int) -> None:
+        """Raises Refusal -1003 for more than `FUNDING_READS` of an IP in five minutes; nobody is banned for that."""
+        if len(self._funding_reads) > _SWEEP_ABOVE:
+            self._funding_reads.clear()
+        window = self._funding_reads.setdefault(ip, _Window())
+        if window.add(now_ms // _FIVE_MINUTES_MS, 1) > FUNDING_READS:
+            wait_s = (_FIVE_MINUTES_MS - now_ms % _FIVE_MINUTES_MS) // 1000 + 1
+            message = f"Too many requests; current limit is {FUNDING_READS} requests per 5 minutes."
+            raise Refusal(-1003, message=message, wait_s=wait_s)
 
     def spend_order(self, account: str, now_ms: int, ten: int, minute: int) -> None:
         """Count orders of the ten seconds and of the minute. Raises Refusal -1015 when the account sent too many."""

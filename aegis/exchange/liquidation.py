@@ -4,7 +4,7 @@ Where the margin has fallen to the maintenance margin: the open orders are cance
 the book as a LIMIT IOC order at its bankruptcy price, the price at which nothing of its margin would be left. What is
 not filled there the insurance fund closes at market, as long as it can bear the loss; else the positions on the other
 side are closed at the bankruptcy price: those of our accounts by rank, then the public's. What is left of the margin
-pays the liquidation fee to the fund. Unconfirmed and therefore ours: who comes first in the ranking, and that a
+pays the liquidation fee to the fund. Unconfirmed and therefore ours: who comes first in the ranking (`adl`), and that a
 deleveraged counterparty pays no commission.
 """
 
@@ -17,6 +17,7 @@ import attrs
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import Account, Position
+from aegis.exchange.adl import ranked
 from aegis.exchange.booking import ExpiryReason
 from aegis.exchange.matching import Matching
 from aegis.exchange.money import E8, amount_of, divide
@@ -144,7 +145,7 @@ class Liquidation:
 
     def _deleverage(self, account: Account, position: Position, ticks: int) -> None:
         """Close the rest against the positions on the other side, at the bankruptcy price."""
-        for owner, other in self._ranked(account, position):
+        for owner, other in ranked(self._state, position.listing, -position.sign, but=account):
             steps = min(abs(position.steps), abs(other.steps))
             if steps:
                 self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), ticks)
@@ -152,29 +153,6 @@ class Liquidation:
                 self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), ticks, free=True)
         if position.steps:
             self._matching.force(self._order(account, position, ticks), ticks)
-
-    def _ranked(self, account: Account, position: Position) -> list[tuple[Account, Position]]:
-        """Others' positions on the other side, the most profitable and most leveraged first."""
-        found = [
-            (owner, other)
-            for owner in self._state.accounts.values()
-            if owner is not account
-            for other in owner.positions.values()
-            if other.listing is position.listing and other.sign == -position.sign
-        ]
-        return sorted(found, key=lambda row: self._rank(*row), reverse=True)
-
-    def _rank(self, owner: Account, position: Position) -> Fraction:
-        """Profit as a share of the entry's notional, times the leverage in use, or, of a loss, divided by it."""
-        state, mark_e8 = self._state, self._state.mark_e8(position.listing)
-        profit = position.unrealized(mark_e8)
-        margin = position.isolated_wallet + profit
-        if not position.setting.isolated:
-            margin = state.margins[owner.id].now().balance
-        entry_e24 = abs(position.steps) * position.listing.step_e8 * position.entry_e16
-        share = Fraction(profit * E8 * E8, entry_e24)
-        leverage = Fraction(abs(position.notional_e16(mark_e8)), max(1, margin) * E8)
-        return share * leverage if profit > 0 else share / leverage
 
     def _clear(self, account: Account, symbol: str, amount: int) -> None:
         """A payment of the insurance fund as far as it goes (a liquidation fee when negative)."""

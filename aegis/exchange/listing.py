@@ -15,11 +15,13 @@ from aegis.exchange.brackets import E8, Bracket, Brackets, usual_brackets
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
 __all__ = [
-    "E8", "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
+    "E8", "TRADFI", "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
     "synthetic_listings",
 ]  # fmt: skip
 
 DAY_MS = 86_400_000
+#: Contract type of perpetuals on traditional assets.
+TRADFI = "TRADIFI_PERPETUAL"
 #: What exchangeInfo gives as delivery date of a contract that never delivers.
 NO_DELIVERY_MS = 4_133_404_800_000
 
@@ -172,7 +174,7 @@ def _odd_ones(n: int, seed: int, now_ms: int) -> list[Listing]:
     changes: list[tuple[str, float | None, dict[str, Any]]] = [
         ("测试", None, {}),
         ("OLDCOIN", None, {"status": "SETTLING"}),
-        ("XAU", 4_100.0, {"contract_type": "TRADIFI_PERPETUAL", "underlying_type": "COMMODITY"}),
+        ("XAU", 4_100.0, {"contract_type": TRADFI, "underlying_type": "COMMODITY"}),
         ("BTC", 98_500.0, {"symbol": "BTCUSDT_270326", "contract_type": "CURRENT_QUARTER", "delivery_ms": quarter_ms}),
         ("ETH", 3_400.0, {"symbol": "ETHUSDC", "quote": "USDC", "margin": "USDC"}),
         ("FRESH", None, {"onboard_ms": now_ms - DAY_MS}),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from aegis.core.values import OrderType, Side
+from aegis.exchange.account import Account
 from aegis.exchange.books import Books
 from aegis.exchange.errors import Refusal
-from aegis.exchange.listing import Listing
+from aegis.exchange.listing import TRADFI, Listing
 
 __all__ = [
     "check_percent_price",
@@ -25,10 +26,12 @@ _PRICE_MATCHES = {
 }  # fmt: skip
 
 
-def check_tradable(listing: Listing) -> None:
-    """Raises Refusal -4141 unless the contract trades."""
+def check_tradable(account: Account, listing: Listing) -> None:
+    """Raises Refusal -4141 unless the contract trades, -4411 where the account has no agreement for it."""
     if listing.status != "TRADING":
         raise Refusal(-4141)
+    if listing.contract_type == TRADFI and not account.tradfi_signed:
+        raise Refusal(-4411)
 
 
 def price_ticks(listing: Listing, price: Decimal) -> int:

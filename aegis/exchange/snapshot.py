@@ -14,7 +14,7 @@ from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.core import Core
 from aegis.exchange.listing import Listing
 from aegis.exchange.orders import Order
-from aegis.exchange.state import Due, Fill, Income, TriggerDue, UserPush
+from aegis.exchange.state import Due, Fill, FundingRate, Income, MarginMove, TriggerDue, UserPush
 
 __all__ = ["load", "save"]
 
@@ -33,6 +33,8 @@ def save(core: Core) -> dict[str, Any]:
             account.id: {
                 "wallet": account.wallet,
                 "hedge": account.hedge,
+                "fee_burn": account.fee_burn,
+                "tradfi_signed": account.tradfi_signed,
                 "updated_ms": account.updated_ms,
                 "settings": [[symbol, row.leverage, row.isolated] for symbol, row in account.settings.items()],
                 "positions": convert.unstructure(list(account.positions.values())),
@@ -46,6 +48,8 @@ def save(core: Core) -> dict[str, Any]:
         "algo_orders": convert.unstructure(core.conditional.all()),
         "fills": convert.unstructure(list(state.fills)),
         "incomes": convert.unstructure(list(state.incomes)),
+        "margin_moves": convert.unstructure(list(state.margin_moves)),
+        "funding_rates": convert.unstructure(list(state.funding_rates)),
         "counters": dict(state.counters),
         "countdowns": [[account, symbol, ms] for (account, symbol), ms in state.countdowns.items()],
         "last_push_ns": dict(state.last_push_ns),
@@ -89,6 +93,9 @@ def load(core: Core, saved: dict[str, Any]) -> None:
     core.conditional.restore(convert.structure(saved["algo_orders"], list[AlgoOrder]))
     state.fills = deque(convert.structure(saved["fills"], list[Fill]), state.fills.maxlen)
     state.incomes = deque(convert.structure(saved["incomes"], list[Income]), state.incomes.maxlen)
+    # States that were saved before these were kept have none.
+    state.margin_moves.extend(convert.structure(saved.get("margin_moves", []), list[MarginMove]))
+    state.funding_rates.extend(convert.structure(saved.get("funding_rates", []), list[FundingRate]))
     state.counters = dict(saved["counters"])
     state.countdowns = {(str(account), int(symbol)): int(ms) for account, symbol, ms in saved["countdowns"]}
     state.last_push_ns = dict(saved["last_push_ns"])
@@ -104,6 +111,7 @@ def load(core: Core, saved: dict[str, Any]) -> None:
 
 def _load_account(account: Account, row: dict[str, Any], convert: cattrs.Converter) -> None:
     account.wallet, account.hedge, account.updated_ms = row["wallet"], row["hedge"], row["updated_ms"]
+    account.fee_burn, account.tradfi_signed = row.get("fee_burn", False), row.get("tradfi_signed", False)
     account.settings = {symbol: SymbolSetting(leverage, isolated) for symbol, leverage, isolated in row["settings"]}
     for position in convert.structure(row["positions"], list[Position]):
         position.setting = account.setting(position.listing)

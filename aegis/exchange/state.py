@@ -23,11 +23,13 @@ from aegis.exchange.news import News
 from aegis.exchange.orders import OrderStore
 from aegis.exchange.security import AccountSetup
 
-__all__ = ["Due", "Fill", "Income", "State", "Timetable", "TriggerDue", "UserPush"]
+__all__ = ["Due", "Fill", "FundingRate", "Income", "MarginMove", "State", "Timetable", "TriggerDue", "UserPush"]
 
 _KEPT_FILLS = 100_000
 _KEPT_INCOME = 100_000
 _KEPT_NEWS = 10_000
+_KEPT_MARGIN_MOVES = 10_000
+_KEPT_FUNDING_RATES = 100_000
 
 
 @attrs.define
@@ -64,6 +66,28 @@ class Income:
     id: int
     trade_id: int
     """0 for none."""
+
+
+@attrs.frozen
+class MarginMove:
+    """Money (1e-8) that its owner moved between the wallet and an isolated position; `type` 1 added, 2 took away."""
+
+    account: str
+    symbol: str
+    position_side: PositionSide
+    type: int
+    amount: int
+    ms: int
+
+
+@attrs.frozen
+class FundingRate:
+    """What every holder of a contract was charged at a funding time: `rate_e8` of the notional at `mark_e8`."""
+
+    symbol: str
+    ms: int
+    rate_e8: int
+    mark_e8: int
 
 
 Event = dict[str, Any]
@@ -149,6 +173,8 @@ class State:
         self.timetable = Timetable()
         self.fills: deque[Fill] = deque(maxlen=_KEPT_FILLS)
         self.incomes: deque[Income] = deque(maxlen=_KEPT_INCOME)
+        self.margin_moves: deque[MarginMove] = deque(maxlen=_KEPT_MARGIN_MOVES)
+        self.funding_rates: deque[FundingRate] = deque(maxlen=_KEPT_FUNDING_RATES)
         self.counters: dict[str, int] = {}
         self.prints: list[tuple[int, int]] = []
         """(symbol, ticks) of prints that our own orders made in this step: conditional orders look at them."""

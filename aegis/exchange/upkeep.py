@@ -9,7 +9,8 @@ from aegis.exchange.liquidation import Liquidation
 from aegis.exchange.listing import Listing
 from aegis.exchange.matching import Matching
 from aegis.exchange.money import E16, divide
-from aegis.exchange.state import State
+from aegis.exchange.scenario import PENDING, SETTLING
+from aegis.exchange.state import FundingRate, State
 from aegis.exchange.userstream import account_update
 from aegis.kernels.books import FUNDING_INTERVAL_MS
 
@@ -74,10 +75,20 @@ class Upkeep:
 
     def funding(self) -> None:
         """Every holder pays (or receives) amount x mark x rate; an isolated position pays from its own margin."""
+        self._note_rates()
         for account in self._state.accounts.values():
             for position in account.held():
                 self._pay_funding(account, position)
         self.start()
+
+    def _note_rates(self) -> None:
+        """Remember the rates of all contracts that anybody may hold: whoever does is charged by them."""
+        state = self._state
+        for listing in state.listings:
+            mark_e8 = state.mark_e8(listing)
+            if mark_e8 > 0 and listing.status not in (PENDING, SETTLING):
+                rate_e8 = int(state.books.funding_e8[listing.index])
+                state.funding_rates.append(FundingRate(listing.symbol, state.now_ms, rate_e8, mark_e8))
 
     def _pay_funding(self, account: Account, position: Position) -> None:
         state, listing = self._state, position.listing
