@@ -12,6 +12,7 @@ import numpy as np
 
 from aegis.core.messages import Accepted, AlgoRequest, CancelRequest, OrderRequest, Outcome, Refused, Request, Unknown
 from aegis.core.values import ClientId
+from aegis.kernels.layout import BAR, exactly
 from aegis.kernels.state import Records
 
 __all__ = [
@@ -145,7 +146,7 @@ def decode_seed(payload: bytes) -> tuple[int, Records, tuple[Records, ...]]:
     symbol = int.from_bytes(source.read(4), "little")
     arrays: list[Records] = []
     while source.tell() < len(payload):
-        arrays.append(np.load(source, allow_pickle=False))
+        arrays.append(exactly(np.load(source, allow_pickle=False), BAR))
     if not arrays:
         raise ValueError("a history without its arrays")
     return symbol, arrays[0], tuple(arrays[1:])

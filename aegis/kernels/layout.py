@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-__all__ = ["BAR", "EVENT", "HIT", "LEVELS_PER_SYMBOL", "ROW"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BAR", "EVENT", "HIT", "LEVELS_PER_SYMBOL", "ROW", "exactly"]
 
 LEVELS_PER_SYMBOL = 8
 
@@ -81,3 +84,13 @@ HIT = np.dtype(
     ],
     align=True,
 )
+
+
+def exactly(rows: npt.NDArray[Any], dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """Rows that came from a file, with the very dtype; no copy. Raises ValueError where they have another one.
+
+    NumPy's own format forgets that a dtype is aligned. To NumPy the two are equal, to compiled code they are not.
+    """
+    if rows.dtype != dtype:
+        raise ValueError(f"rows of {dtype.names} are needed, not of {rows.dtype}")
+    return rows.view(dtype)

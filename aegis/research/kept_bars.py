@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aegis.core.errors import ConfigError
-from aegis.kernels.layout import BAR
+from aegis.kernels.layout import BAR, exactly
 from aegis.kernels.state import State
 from aegis.research.candles import Candles, candles
 from aegis.runtime.logs import get_logger
@@ -43,4 +43,4 @@ def kept_bars(journal: Path, symbol: str, timeframes_ms: Sequence[int]) -> Candl
         raise ConfigError(f"{path}: damaged: {error}") from None
     if symbol not in symbols or bars.dtype != BAR:
         raise ConfigError(f"--symbol: {symbol} was not traded in the run of {journal}")
-    return candles(bars[bars["symbol"] == symbols.index(symbol)], timeframes_ms)
+    return candles(exactly(bars[bars["symbol"] == symbols.index(symbol)], BAR), timeframes_ms)

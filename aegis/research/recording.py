@@ -11,12 +11,10 @@ broken and ends there.
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import queue
 import struct
 import threading
-import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +23,6 @@ from typing import IO, Any, NamedTuple, cast
 
 import attrs
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from aegis.core.errors import ConfigError
 from aegis.engine.inputs import InputKind
@@ -38,10 +34,8 @@ __all__ = [
     "Recorder",
     "RecordingError",
     "RecordingHeader",
-    "pack_arrays",
     "read_header",
     "read_recording",
-    "unpack_arrays",
 ]
 
 VERSION = 1
@@ -335,19 +329,3 @@ def read_header(directory: Path) -> RecordingHeader:
             raise RecordingError(directory, 0, f"version {header.version}, this program reads {VERSION}")
         return header
     raise RecordingError(directory, 0, "it is empty")
-
-
-def pack_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Arrays by name as npz bytes, the payload of SEED."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def unpack_arrays(payload: bytes) -> dict[str, NDArray[Any]]:
-    """The inverse of `pack_arrays`; no pickles. Raises ValueError for anything else."""
-    try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"no arrays: {error}") from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from aegis.config import BarsConfig, Config, OrderBlockConfig
 from aegis.core.errors import ConfigError
+from aegis.engine.inputs import decode_seed, encode_seed
 from aegis.kernels import smc
 from aegis.kernels.analysis import AnalysisParams, analyse_all, new_state, seed, set_live_from
 from aegis.kernels.state import State
@@ -57,6 +59,17 @@ def test_a_walk_of_what_is_kept_sees_every_length_as_the_run_did(state: State, t
     told = [e for e in longer if e["known_at"] > last.known_ms - 50 * MINUTE]
     assert [(int(e["kind"]), int(e["id"])) for e in told] == [(int(e["kind"]), int(e["id"])) for e in young]
     assert told
+
+
+def test_compiled_code_takes_what_is_kept_for_bars(state: State, tmp_path: Path) -> None:
+    """A file does not tell whether a dtype is aligned: to NumPy that is all the same, to compiled code it is not."""
+    keep_bars(tmp_path / "1.journal", ["AUSDT", "BUSDT"], state)
+    kept = kept_bars(tmp_path / "1.journal", "BUSDT", FRAMES)
+    assert {numba.typeof(bars) for bars in (kept.base, *kept.history)} == {numba.typeof(BARS)}
+    _, base, higher = decode_seed(encode_seed(1, BARS, (BARS[:7],)))
+    assert {numba.typeof(bars) for bars in (base, *higher)} == {numba.typeof(BARS)}
+    with pytest.raises(ValueError, match="rows of"):
+        decode_seed(encode_seed(1, rows_of(BARS[:3]), ()))
 
 
 def test_without_whole_longer_bars_before_them_all_base_bars_count(state: State) -> None:

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import gzip
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.kernels.layout import BAR
 from aegis.research import recording
 from aegis.research.recording import (
     Input,
@@ -19,10 +16,8 @@ from aegis.research.recording import (
     Recorder,
     RecordingError,
     RecordingHeader,
-    pack_arrays,
     read_header,
     read_recording,
-    unpack_arrays,
 )
 from aegis.runtime.metrics import Metrics
 
@@ -232,19 +227,3 @@ os.kill(os.getpid(), signal.SIGKILL)
     seqs = [entry.seq for entry in read_recording(tmp_path, torn=True)]
     assert seqs == list(range(len(seqs)))
     assert len(seqs) >= 98  # the chunk in the writer's hand may be lost
-
-
-def test_arrays_keep_their_layout(tmp_path: Path) -> None:
-    bars = np.zeros(3, BAR)
-    bars["close"] = [1.5, np.nan, -0.0]
-    back = unpack_arrays(pack_arrays({"bars": bars, "mark": np.arange(4.0)}))
-    assert back["bars"].dtype == BAR
-    assert back["bars"].tobytes() == bars.tobytes()
-    assert back["mark"].tolist() == [0, 1, 2, 3]
-    assert pack_arrays({"bars": bars}) == pack_arrays({"bars": bars.copy()})
-
-
-@pytest.mark.parametrize("payload", [b"", b"PK nonsense", gzip.compress(b"x", mtime=0)], ids=["empty", "cut", "gzip"])
-def test_no_arrays_is_an_error(payload: bytes) -> None:
-    with pytest.raises(ValueError, match="no arrays"):
-        unpack_arrays(payload)
