@@ -20,28 +20,39 @@ from aegis.exchange.money import E8, E16, divide
 __all__ = ["Margins", "SymbolMargin", "liquidation_price", "require_margin", "symbol_margin"]
 
 
-@attrs.define
+@attrs.define(eq=False)
 class SymbolMargin:
     """One position's share; `notional_e16` is signed, everything else as the venue's positionRisk names it."""
 
     position: Position
-    isolated: bool
-    mark_e8: int
-    notional_e16: int
-    unrealized: int
-    position_initial: int
-    open_order_initial: int
-    bid_e16: int
-    ask_e16: int
+    isolated: bool = False
+    mark_e8: int = 0
+    """0 while it was never valued."""
+    notional_e16: int = 0
+    unrealized: int = 0
+    position_initial: int = 0
+    open_order_initial: int = 0
+    bid_e16: int = 0
+    ask_e16: int = 0
 
-    def tie(self) -> int:
-        """Take over what the position's open orders are now; by how much they tie up more than before."""
-        position, before = self.position, self.open_order_initial
-        unit = position.listing.unit_e16
-        self.bid_e16, self.ask_e16 = position.bids * unit, position.asks * unit
-        required = _required(self.notional_e16, self.bid_e16, self.ask_e16, position.setting.leverage)
-        self.open_order_initial = required - self.position_initial
-        return self.open_order_initial - before
+    def value(self, mark_e8: int) -> None:
+        """Compute what follows from the position itself; what its open orders tie up is for `tie`."""
+        position = self.position
+        self.isolated, self.mark_e8 = position.setting.isolated, mark_e8
+        if position.steps:
+            self.notional_e16, self.unrealized = position.notional_e16(mark_e8), position.unrealized(mark_e8)
+            self.position_initial = divide(abs(self.notional_e16), E8 * position.setting.leverage)
+        else:
+            self.notional_e16 = self.unrealized = self.position_initial = 0
+
+    def tie(self, bid_e16: int, ask_e16: int) -> None:
+        """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond its own margin."""
+        self.bid_e16, self.ask_e16 = bid_e16, ask_e16
+        if bid_e16 or ask_e16:
+            required = _required(self.notional_e16, bid_e16, ask_e16, self.position.setting.leverage)
+            self.open_order_initial = required - self.position_initial
+        else:
+            self.open_order_initial = 0
 
     @property
     def carried(self) -> int:
@@ -62,13 +73,11 @@ class SymbolMargin:
 
 
 def symbol_margin(position: Position, mark_e8: int, bid_e16: int, ask_e16: int) -> SymbolMargin:
-    """Open orders tie up what the worse of "all bids fill" and "all asks fill" would need beyond the position's own."""
-    setting, notional, unrealized, initial = position.setting, 0, 0, 0
-    if position.steps:
-        notional, unrealized = position.notional_e16(mark_e8), position.unrealized(mark_e8)
-        initial = divide(abs(notional), E8 * setting.leverage)
-    orders = _required(notional, bid_e16, ask_e16, setting.leverage) - initial if bid_e16 or ask_e16 else 0
-    return SymbolMargin(position, setting.isolated, mark_e8, notional, unrealized, initial, orders, bid_e16, ask_e16)
+    """The share of a position with such open orders."""
+    row = SymbolMargin(position)
+    row.value(mark_e8)
+    row.tie(bid_e16, ask_e16)
+    return row
 
 
 def _required(notional_e16: int, bid_e16: int, ask_e16: int, leverage: int) -> int:
@@ -84,10 +93,10 @@ class Margins:
         self.account = account
         self._books = books
         self._rows: dict[Position, SymbolMargin] = {}
+        """Of every position that was ever used."""
         self._version = -1
-        self._known: dict[Position, None] = {}
         self._symbols = np.zeros(0, np.int64)
-        """Of `_known`: every position that was ever used."""
+        """Of `_rows`."""
         self._marks: list[int] = []
         self._carried = 0
         """Sum of what the cross wallet has to carry of each."""
@@ -97,11 +106,14 @@ class Margins:
         changed = self.account.changed
         if changed:
             for position, whole in changed.items():
-                row = None if whole else self._rows.get(position)
-                if row is not None and position.used:  # at a mark that moved `_follow_marks` has the rest of it follow
-                    self._carried += row.tie()
-                else:
-                    self._replace(position, self._books.mark_e8.item(position.listing.index))
+                row = self._rows.get(position)
+                if row is None:
+                    row = self._rows[position] = SymbolMargin(position)
+                before, unit = row.carried, position.listing.unit_e16
+                if whole or not row.mark_e8:
+                    row.value(self._books.mark_e8.item(position.listing.index))
+                row.tie(position.bids * unit, position.asks * unit)
+                self._carried += row.carried - before
             changed.clear()
         if self._version != self._books.version:
             self._version = self._books.version
@@ -109,39 +121,30 @@ class Margins:
         return self
 
     def _follow_marks(self) -> None:
-        if len(self._symbols) != len(self._known):
-            self._symbols = np.array([position.listing.index for position in self._known], np.int64)
+        if len(self._symbols) != len(self._rows):
+            self._symbols = np.array([position.listing.index for position in self._rows], np.int64)
             self._marks = []
         marks: list[int] = self._books.mark_e8[self._symbols].tolist()
-        if marks != self._marks:
-            self._marks = marks
-            for position, mark_e8 in zip(self._known, marks, strict=True):
-                row = self._rows.get(position)
-                if row is not None and row.mark_e8 != mark_e8:
-                    self._replace(position, mark_e8)
-
-    def _replace(self, position: Position, mark_e8: int) -> None:
-        """Compute a position's share anew."""
-        old = self._rows.get(position)
-        if old is not None:
-            self._carried -= old.carried
-        if position.used:
-            self._known[position] = None
-            unit = position.listing.unit_e16
-            new = self._rows[position] = symbol_margin(position, mark_e8, position.bids * unit, position.asks * unit)
-            self._carried += new.carried
-        elif old is not None:
-            del self._rows[position]
+        if marks == self._marks:
+            return
+        self._marks = marks
+        for row, mark_e8 in zip(self._rows.values(), marks, strict=True):
+            if row.mark_e8 != mark_e8:
+                before = row.carried
+                row.value(mark_e8)
+                row.tie(row.bid_e16, row.ask_e16)
+                self._carried += row.carried - before
 
     @property
     def rows(self) -> tuple[SymbolMargin, ...]:
         """Positions with an amount or open orders, by symbol and side."""
-        return tuple(sorted(self._rows.values(), key=lambda row: (row.position.listing.index, row.position.side)))
+        used = [row for row in self._rows.values() if row.position.used]
+        return tuple(sorted(used, key=lambda row: (row.position.listing.index, row.position.side)))
 
     def row(self, position: Position) -> SymbolMargin:
         """One position's share, also of one that there is nothing of."""
         found = self._rows.get(position)
-        return found or symbol_margin(position, int(self._books.mark_e8[position.listing.index]), 0, 0)
+        return found or symbol_margin(position, self._books.mark_e8.item(position.listing.index), 0, 0)
 
     @property
     def unrealized(self) -> int:
@@ -195,10 +198,10 @@ def require_margin(margins: Margins, position: Position, side: Side, steps: int,
         Refusal: -2027 beyond the notional cap of the leverage, -2019 when the available balance does not cover it.
     """
     before, listing, leverage = margins.now().row(position), position.listing, position.setting.leverage
-    notional, bid, ask = before.notional_e16, before.bid_e16, before.ask_e16
+    notional, bid, ask, sign = before.notional_e16, before.bid_e16, before.ask_e16, side.sign
     added = price_e16 * steps * listing.step_e8 // E8
     # The side of the order decides: what the position becomes when every order on that side fills.
-    if side.sign > 0:
+    if sign > 0:
         bid += added
         exposure = abs(notional + bid)
     else:
@@ -209,7 +212,7 @@ def require_margin(margins: Margins, position: Position, side: Side, steps: int,
     cost = _required(notional, bid, ask, leverage) - before.position_initial - before.open_order_initial
     if cost <= 0:
         return
-    short, adverse_e16 = cost - margins.available, (price_e16 - before.mark_e8 * E8) * side.sign
+    short, adverse_e16 = cost - margins.available, (price_e16 - before.mark_e8 * E8) * sign
     if short > 0 or (adverse_e16 > 0 and short * E16 + adverse_e16 * steps * listing.step_e8 > 0):
         raise Refusal(-2019)
 
