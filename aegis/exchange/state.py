@@ -95,8 +95,7 @@ Event = dict[str, Any]
 Told = tuple[str, str, Callable[..., Event], tuple[Any, ...]]
 
 
-@attrs.define
-class UserPush:
+class UserPush(msgspec.Struct):
     """User events on their way to the account's sockets. They are written as JSON when they get there."""
 
     account: str

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from aegis.core.values import OrderStatus, OrderType
 from aegis.exchange.account import Account, Position, unrealized
@@ -40,9 +40,8 @@ LISTEN_KEY_LIFE_MS = 3_600_000
 Event = dict[str, Any]
 
 
-@attrs.define
-class OrderShot:
-    """What an order is at a moment, for whoever writes it down later. Never changed."""
+class OrderShot(msgspec.Struct, frozen=True, gc=False):
+    """What an order is at a moment, for whoever writes it down later."""
 
     order: Order
     ms: int
@@ -60,9 +59,8 @@ class OrderShot:
     """`er`."""
 
 
-@attrs.define
-class PositionShot:
-    """What a position is at a moment. Never changed."""
+class PositionShot(msgspec.Struct, frozen=True, gc=False):
+    """What a position is at a moment."""
 
     position: Position
     steps: int
