@@ -34,6 +34,8 @@ class SymbolMargin:
     open_order_initial: int = 0
     bid_e16: int = 0
     ask_e16: int = 0
+    carried: int = 0
+    """What the cross wallet has to carry of it: its open orders, and a cross position with its loss."""
 
     def value(self, mark_e8: int) -> None:
         """Compute what follows from the position itself; what its open orders tie up is for `tie`."""
@@ -53,11 +55,8 @@ class SymbolMargin:
             self.open_order_initial = required - self.position_initial
         else:
             self.open_order_initial = 0
-
-    @property
-    def carried(self) -> int:
-        """What the cross wallet has to carry of it: its open orders, and a cross position with its loss."""
-        return self.open_order_initial + (0 if self.isolated else self.position_initial - self.unrealized)
+        own = 0 if self.isolated else self.position_initial - self.unrealized
+        self.carried = self.open_order_initial + own
 
     @property
     def maintenance(self) -> int:
