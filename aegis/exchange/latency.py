@@ -59,15 +59,16 @@ class LatencyStream:
     def shuffled(self, queues: Iterable[list[T]]) -> list[T]:
         """The queues, none of them empty, merged in random order, each one's own order kept. They are used up."""
         left, word = list(queues), self.word()
-        merged: list[T] = []
-        while len(left) > 1:
-            word, choice = divmod(word, len(left))
+        count, merged = len(left), []
+        while count > 1:
+            word, choice = divmod(word, count)
             if not word:  # used up
                 word = self.word()
             queue = left[choice]
             merged.append(queue.pop(0))
             if not queue:
                 del left[choice]
+                count -= 1
         return merged + left[0]
 
     def snapshot(self) -> dict[str, Any]:

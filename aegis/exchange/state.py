@@ -122,17 +122,18 @@ class Timetable:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Due]] = []
         self._count = 0
+        self.next_ns: int | None = None
+        """When the first of all is due."""
 
     def add(self, ns: int, due: Due) -> None:
         self._count += 1
         heapq.heappush(self._heap, (ns, self._count, due))
-
-    @property
-    def next_ns(self) -> int | None:
-        return self._heap[0][0] if self._heap else None
+        self.next_ns = self._heap[0][0]
 
     def pop(self) -> Due:
-        return heapq.heappop(self._heap)[2]
+        due = heapq.heappop(self._heap)[2]
+        self.next_ns = self._heap[0][0] if self._heap else None
+        return due
 
     def durable(self) -> list[tuple[int, UserPush | TriggerDue | str]]:
         """What outlives the process, in order."""
@@ -140,6 +141,7 @@ class Timetable:
 
     def clear(self) -> None:
         self._heap.clear()
+        self.next_ns = None
 
 
 class State:
@@ -248,7 +250,14 @@ class State:
             return
         by_account: dict[str, dict[str, list[Told]]] = {}
         for told in outbox:
-            by_account.setdefault(told[0], {}).setdefault(told[1], []).append(told)
+            account, kind = told[0], told[1]
+            kinds = by_account.get(account)
+            if kinds is None:
+                kinds = by_account[account] = {}
+            if kind in kinds:
+                kinds[kind].append(told)
+            else:
+                kinds[kind] = [told]
         for account, kinds in by_account.items():
             self._push(account, self.draws.shuffled(kinds.values()))
 
