@@ -27,6 +27,8 @@ MAX_OPEN_ORDERS = 200
 #: Times in force of orders that wait in the book.
 RESTING = (TimeInForce.GTC, TimeInForce.GTX, TimeInForce.GTD)
 _IOC, _FOK, _GTX = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTX
+#: Self-trade prevention that stops the taker.
+_STOPPING = ("EXPIRE_TAKER", "EXPIRE_BOTH")
 _LIMIT, _MARKET = OrderType.LIMIT, OrderType.MARKET
 #: What a MARKET buy is assumed to cost when margin is checked, in 1/10000 of the ask.
 _MARKET_BUY_ALLOWANCE = 10_005
@@ -53,13 +55,13 @@ class Matching:
         Raises:
             Refusal: nothing was accepted.
         """
-        state, symbol = self._state, order.listing.index
-        if order.listing.status != "TRADING" and not liquidation:  # where a conditional order's child meets a halt
+        orders, listing = self._state.orders, order.listing
+        if listing.status != "TRADING" and not liquidation:  # where a conditional order's child meets a halt
             raise Refusal(-4141)
         if not order.algo_id and not liquidation:
-            if state.orders.open_client(order.account, order.client_id) is not None:
+            if orders.open_client(order.account, order.client_id) is not None:
                 raise Refusal(-4116)
-            if state.orders.count_open(order.account, symbol) >= MAX_OPEN_ORDERS:
+            if orders.count_open(order.account, listing.index) >= MAX_OPEN_ORDERS:
                 raise Refusal(-2025)
         self.draft(order)
         limit = order.ticks if order.type is _LIMIT else self._market_limit(order, unbounded=liquidation)
@@ -67,18 +69,23 @@ class Matching:
             order.steps = self._reducible(order, order.steps)
         else:
             self._require_margin(order, order.ticks, order.steps)
-        self._require_fillable(order, limit)
-        order.order_id = state.orders.next_id(symbol)
-        state.orders.add(order)
+        tif = order.tif
+        if tif is _GTX and self._crosses(order, limit):  # post-only
+            raise Refusal(-5022)
+        if tif is _FOK and self._displayed_within(order, limit) < order.steps:
+            raise Refusal(-5021)
+        order.order_id = orders.next_id(listing.index)
+        orders.add(order)
         self._booking.record(order, "NEW")
         self._take(order, limit, "CALCULATED" if liquidation else "TRADE")
         return order
 
     def draft(self, order: Order) -> Order:
         """Complete an order by what follows from the account's mode and the time; nobody knows it yet."""
-        order.created_ms = order.updated_ms = self._state.now_ms
-        order.position = self._state.accounts[order.account].position(order.listing, order.position_side)
-        if order.position_side == ("SHORT" if order.side.sign > 0 else "LONG"):
+        state, side = self._state, order.position_side
+        order.created_ms = order.updated_ms = state.books.now_ns // 1_000_000
+        order.position = state.accounts[order.account].position(order.listing, side)
+        if side != "BOTH" and side == ("SHORT" if order.side.sign > 0 else "LONG"):
             order.reduce_only = True  # in hedge mode what closes a side may only reduce, without being told so
         return order
 
@@ -140,13 +147,6 @@ class Matching:
             raise Refusal(-2022)
         return min(steps, free)
 
-    def _require_fillable(self, order: Order, limit: int) -> None:
-        """Raise -5022 for a post-only order that would take, -5021 for a fill-or-kill order that cannot be filled."""
-        if order.tif is _GTX and self._crosses(order, limit):
-            raise Refusal(-5022)
-        if order.tif is _FOK and self._displayed_within(order, limit) < order.steps:
-            raise Refusal(-5021)
-
     def _displayed_within(self, order: Order, limit: int) -> int:
         books, symbol, sign = self._state.books, order.listing.index, order.side.sign
         sizes = (books.ask_qty if sign > 0 else books.bid_qty)[symbol]
@@ -205,23 +205,23 @@ class Matching:
 
     def _take(self, order: Order, limit: int, execution: str) -> None:
         """Walk the book, then rest or expire what is left."""
-        state, symbol, sign = self._state, order.listing.index, order.side.sign
-        met = self._own_order_met(order, limit)
+        state, booking, symbol, sign = self._state, self._booking, order.listing.index, order.side.sign
+        met = self._own_order_met(order, limit) if order.stp in _STOPPING else None
         if met is not None:
             limit = met.ticks - sign
-        prints = state.books.take(symbol, sign, order.open_steps, limit) if self._crosses(order, limit) else []
-        if order.stp == "EXPIRE_MAKER":
-            worst = prints[-1][0] if prints else None
-            self._expire_crossed(order, limit if order.type is _LIMIT else worst)
-        for ticks, steps in prints:
-            self._booking.fill(order, steps, ticks, maker=False, execution=execution)
+        crosses = (limit - self._touch(order)) * sign >= 0
+        prints = state.books.take(symbol, sign, order.open_steps, limit) if crosses else []
+        if order.stp == "EXPIRE_MAKER" and (prints or order.type is _LIMIT):
+            self._expire_crossed(order, limit if order.type is _LIMIT else prints[-1][0])
         if prints:
-            self._booking.after_fills(order)
-        for ticks, steps in prints:
-            state.prints.append((symbol, ticks))
-            self.on_print(symbol, ticks, steps, sign)
+            for ticks, steps in prints:
+                booking.fill(order, steps, ticks, maker=False, execution=execution)
+            booking.after_fills(order)
+            for ticks, steps in prints:
+                state.prints.append((symbol, ticks))
+                self.on_print(symbol, ticks, steps, sign)
         if order.status.final:
-            self._booking.settle(order)
+            booking.settle(order)
         elif met is not None:
             self._expire_taker(order, met)
         elif order.type is _MARKET:
@@ -230,15 +230,15 @@ class Matching:
             self.finish(order, OrderStatus.EXPIRED, ExpiryReason.IOC_REMAINDER)
         else:
             order.ahead = state.books.displayed(symbol, sign, order.ticks)
-            self._booking.rest(order)
+            booking.rest(order)
             if order.reduce_only and prints:
-                self._booking.cut_reduce_only(order)
+                booking.cut_reduce_only(order)
             if order.good_till_ms:
                 state.timetable.add(order.good_till_ms * 1_000_000, "orders")
 
     def _own_order_met(self, order: Order, limit: int) -> Order | None:
         """The best own resting order that a taker under EXPIRE_TAKER or EXPIRE_BOTH stops at; it is not traded with."""
-        if order.stp not in ("EXPIRE_TAKER", "EXPIRE_BOTH") or order.tif in (_FOK, _GTX):
+        if order.tif is _FOK or order.tif is _GTX:
             return None
         sign = order.side.sign
         own = [
@@ -256,10 +256,8 @@ class Matching:
                 if resting.side is met.side and resting.ticks == met.ticks:
                     self.finish(resting, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
 
-    def _expire_crossed(self, order: Order, reach: int | None) -> None:
+    def _expire_crossed(self, order: Order, reach: int) -> None:
         """Self-trade prevention EXPIRE_MAKER: own resting orders that this one would have met."""
-        if reach is None:
-            return
         for resting in self._state.orders.open_orders(order.account, order.listing.index):
             if resting.side is not order.side and (reach - resting.ticks) * order.side.sign >= 0:
                 self.finish(resting, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
@@ -269,7 +267,7 @@ class Matching:
     def on_print(self, symbol: int, ticks: int, steps: int, aggressor: int) -> None:
         """A public print: serve the resting orders it reaches, best price first, then first come."""
         used = 0
-        resting = self._state.orders.resting(symbol)
+        resting = list(self._state.orders.resting(symbol))
         if len(resting) > 1:
             resting.sort(key=lambda order: -order.ticks * order.side.sign)
         for order in resting:
@@ -286,7 +284,7 @@ class Matching:
     def on_quote(self, symbol: int) -> None:
         """The quote moved: resting orders that it has come to or through take what is displayed there."""
         books = self._state.books
-        for order in self._state.orders.resting(symbol):
+        for order in list(self._state.orders.resting(symbol)):
             touch = self._touch(order)
             if order.status.final or touch <= 0 or (order.ticks - touch) * order.side.sign < 0:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Collection
 
 import attrs
 
@@ -164,10 +165,10 @@ class OrderStore:
             if self._by_client.get(by_client) is gone:
                 del self._by_client[by_client]
 
-    def resting(self, symbol: int) -> list[Order]:
-        """Orders in the book of a symbol, first come first; a copy."""
+    def resting(self, symbol: int) -> Collection[Order]:
+        """Orders in the book of a symbol, first come first; changes as they come and go."""
         found = self._resting.get(symbol)
-        return list(found.values()) if found else []
+        return found.values() if found else ()
 
     def open_orders(self, account: str, symbol: int | None = None) -> list[Order]:
         """Of an account, by symbol in order of arrival; a copy."""
