@@ -13,7 +13,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil, floor
 
-import attrs
+from msgspec.structs import replace
 
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
 from aegis.exchange.account import Account, Position
@@ -148,9 +148,9 @@ class Liquidation:
         for owner, other in ranked(self._state, position.listing, -position.sign, but=account):
             steps = min(abs(position.steps), abs(other.steps))
             if steps:
-                self._matching.force(attrs.evolve(self._order(account, position, ticks), steps=steps), ticks)
+                self._matching.force(replace(self._order(account, position, ticks), steps=steps), ticks)
                 opposite = self._order(owner, other, ticks)
-                self._matching.force(attrs.evolve(opposite, steps=steps, client_id=ADL_ID), ticks, free=True)
+                self._matching.force(replace(opposite, steps=steps, client_id=ADL_ID), ticks, free=True)
         if position.steps:
             self._matching.force(self._order(account, position, ticks), ticks)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection
+from typing import Any
 
 import attrs
+import msgspec
 
 from aegis.core.errors import InvariantBroken
 from aegis.core.values import OrderStatus, OrderType, Side, TimeInForce
@@ -35,8 +37,11 @@ class Amendment:
     modify_id: int | None = None
 
 
-@attrs.define(kw_only=True, eq=False)
-class Order:
+#: Of an order that was not drafted yet.
+_NOWHERE: Any = None
+
+
+class Order(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One order. Price in ticks (0 for MARKET), quantities in steps; `listing` turns both into exact decimals."""
 
     account: str
@@ -74,7 +79,7 @@ class Order:
     """Steps displayed at its price before it came, and not traded since: they are served first."""
     resting: bool = False
     """Whether it waits in the book; kept by `OrderStore`."""
-    position: Position = attrs.field(init=False, repr=False)
+    position: Position = _NOWHERE
     """What its fills go to; known from `Matching.draft` on."""
 
     @property

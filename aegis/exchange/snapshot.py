@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 from typing import Any
 
 import cattrs
 import msgspec
 
 from aegis.core.errors import ConfigError
-from aegis.exchange.account import Account, Position, SymbolSetting
+from aegis.exchange.account import Account, Position, PositionSide, SymbolSetting
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.core import Core
 from aegis.exchange.listing import Listing
@@ -19,6 +20,7 @@ from aegis.exchange.state import Due, Fill, FundingRate, Income, MarginMove, Tri
 __all__ = ["load", "save"]
 
 VERSION = 3
+_PLAIN = (int, str, bool, PositionSide, Position)
 
 
 def save(core: Core) -> dict[str, Any]:
@@ -143,9 +145,27 @@ def _due_in(kind: str, values: list[Any]) -> Due:
 
 
 def _converter(core: Core) -> cattrs.Converter:
-    """attrs classes to JSON values and back; a listing is its index."""
+    """Records to JSON values and back; a listing is its index. An order's position is found anew."""
     convert = cattrs.Converter()
     listings = core.state.listings
     convert.register_unstructure_hook(Listing, lambda listing: listing.index)
     convert.register_structure_hook(Listing, lambda index, _: listings[index])
+
+    def out(record: msgspec.Struct) -> dict[str, Any]:
+        row = msgspec.structs.asdict(record)
+        row.pop("position", None)
+        return row | {name: convert.unstructure(row[name]) for name in _worded(type(record))}
+
+    def back(row: dict[str, Any], kind: type[msgspec.Struct]) -> msgspec.Struct:
+        return kind(**row | {name: convert.structure(row[name], type_) for name, type_ in _worded(kind).items()})
+
+    for kind in (Order, Fill, Income):
+        convert.register_unstructure_hook(kind, out)
+        convert.register_structure_hook(kind, back)
     return convert
+
+
+@cache
+def _worded(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Names and types of the fields whose values JSON does not have."""
+    return {field.name: field.type for field in msgspec.structs.fields(kind) if field.type not in _PLAIN}

@@ -32,11 +32,10 @@ _KEPT_MARGIN_MOVES = 10_000
 _KEPT_FUNDING_RATES = 100_000
 
 
-@attrs.define
-class Fill:
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One of our accounts' trades. `trade_id` is unique within its symbol, also between fills of one public print.
 
-    Money is in 1e-8. Never changed.
+    Money is in 1e-8.
     """
 
     account: str
@@ -54,9 +53,8 @@ class Fill:
     position_side: PositionSide
 
 
-@attrs.define
-class Income:
-    """One wallet movement (1e-8), as GET /fapi/v1/income tells it. Never changed."""
+class Income(msgspec.Struct, frozen=True, gc=False):
+    """One wallet movement (1e-8), as GET /fapi/v1/income tells it."""
 
     account: str
     symbol: str
