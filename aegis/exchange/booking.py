@@ -13,9 +13,9 @@ from aegis.exchange.news import Liquidation
 from aegis.exchange.orders import Order
 from aegis.exchange.state import Fill, State
 from aegis.exchange.userstream import (
+    MoneyShot,
     OrderShot,
     money_moved,
-    order_amended,
     order_trade_update,
     position_shot,
     trade_lite,
@@ -59,7 +59,7 @@ class Booking:
     def fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str, free: bool = False) -> None:
         """Book one fill everywhere and tell the account; a `free` one costs no commission."""
         state, listing, position = self._state, order.listing, order.position
-        now_ns, account = state.now_ns, state.accounts[order.account]
+        account, now_ns = state.accounts[order.account], state.books.now_ns
         now_ms = now_ns // 1_000_000
         ratio = state.fees.maker_ratio if maker else state.fees.taker_ratio
         fee = 0 if free else commission(steps * ticks * listing.unit_e16, ratio)
@@ -77,14 +77,12 @@ class Booking:
             state.pay(account, listing.symbol, "REALIZED_PNL", realized, fill.trade_id)
         if fee:
             state.pay(account, listing.symbol, "COMMISSION", -fee, fill.trade_id)
-        shot = self._noted(order, ExpiryReason.NONE)
-        state.tell_later(account.id, "ORDER_TRADE_UPDATE", order_trade_update, shot, execution, fill)
-        state.tell_later(account.id, "TRADE_LITE", trade_lite, shot, fill)
-        mark_e8 = state.mark_e8(listing)
+        shot = self.record(order, execution, fill=fill)
+        state.tell_later(account.id, "TRADE_LITE", trade_lite, shot)
+        mark_e8 = state.books.mark_e8.item(listing.index)
         sides = [position_shot(side, mark_e8) for side in account.sides(listing)]
-        state.tell_later(
-            account.id, "ACCOUNT_UPDATE", money_moved, account.wallet, account.cross_wallet, now_ms, "ORDER", sides
-        )
+        moved = MoneyShot(account.wallet, account.cross_wallet, now_ms, "ORDER", sides)
+        state.tell_later(account.id, "ACCOUNT_UPDATE", money_moved, moved)
         if execution == "CALCULATED" and not order.client_id.startswith("settlement"):
             self._announce(order, fill)
 
@@ -153,24 +151,24 @@ class Booking:
         if order.algo_id:
             self._child_ended(order)
 
-    def record(self, order: Order, execution: str, reason: int = ExpiryReason.NONE) -> None:
-        """Ledger entry and ORDER_TRADE_UPDATE of a change that is no fill."""
-        shot = self._noted(order, reason)
-        self._state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_trade_update, shot, execution)
-
-    def record_amendment(self, order: Order, modify_id: int | None) -> None:
-        """The same of a modification."""
-        shot = self._noted(order, ExpiryReason.NONE)
-        self._state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_amended, shot, modify_id)
-
-    def _noted(self, order: Order, reason: int) -> OrderShot:
-        """The order as it is, with its ledger entry on the way."""
-        now_ns, position = self._state.books.now_ns, order.position
+    def record(
+        self,
+        order: Order,
+        execution: str,
+        reason: int = ExpiryReason.NONE,
+        *,
+        fill: Fill | None = None,
+        modify_id: int | None = None,
+    ) -> OrderShot:
+        """The order as it is, with its ledger entry and its ORDER_TRADE_UPDATE on the way."""
+        state, position = self._state, order.position
+        now_ns = state.books.now_ns
         shot = OrderShot(
             order, now_ns // 1_000_000, order.status, order.ticks, order.steps, order.filled, order.quote_e16,
-            order.stp, order.price_match, position.bids, position.asks, reason,
+            order.stp, order.price_match, position.bids, position.asks, execution, reason, fill, modify_id,
         )  # fmt: skip
-        self._state.ledger.note(now_ns, "order", _order, shot)
+        state.ledger.note(now_ns, "order", _order, shot)
+        state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_trade_update, shot)
         return shot
 
 

@@ -184,7 +184,7 @@ class Matching:
         order.amendments += (
             Amendment(number=number, ms=state.now_ms, before=before, after=after, modify_id=modify_id),
         )
-        self._booking.record_amendment(order, modify_id)
+        self._booking.record(order, "AMENDMENT", modify_id=modify_id)
         self._take(order, order.ticks, "TRADE")
 
     def _modified_steps(self, order: Order, ticks: int, steps: int) -> int:

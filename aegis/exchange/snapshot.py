@@ -135,7 +135,7 @@ def _due_in(kind: str, values: list[Any]) -> Due:
     match kind:
         case "push":
             account = str(values[0])
-            return UserPush(account, [(account, "", msgspec.json.decode, (payload,)) for payload in values[1:]])
+            return UserPush(account, [(account, "", msgspec.json.decode, payload) for payload in values[1:]])
         case "trigger":
             return TriggerDue(int(values[0]))
         case "timer":

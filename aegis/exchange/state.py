@@ -89,8 +89,8 @@ class FundingRate:
 
 
 Event = dict[str, Any]
-#: An event to be: the account, the event's kind, and a function that makes it of values that never change.
-Told = tuple[str, str, Callable[..., Event], tuple[Any, ...]]
+#: An event to be: the account, the event's kind, and a function that makes it of something that never changes.
+Told = tuple[str, str, Callable[[Any], Event], Any]
 
 
 class UserPush(msgspec.Struct):
@@ -100,7 +100,7 @@ class UserPush(msgspec.Struct):
     events: list[Told]
 
     def payloads(self) -> list[bytes]:
-        return [msgspec.json.encode(render(*values)) for _, _, render, values in self.events]
+        return [msgspec.json.encode(render(value)) for _, _, render, value in self.events]
 
 
 @attrs.frozen
@@ -228,11 +228,11 @@ class State:
 
     def tell(self, account: str, event: Event) -> None:
         """Queue a user event; it leaves at the end of the step."""
-        self._outbox.append((account, str(event["e"]), dict, (event,)))
+        self._outbox.append((account, str(event["e"]), dict, event))
 
-    def tell_later(self, account: str, kind: str, render: Callable[..., Event], *values: Any) -> None:
-        """The same for an event that `render(*values)` makes of values that never change, if somebody reads it."""
-        self._outbox.append((account, kind, render, values))
+    def tell_later(self, account: str, kind: str, render: Callable[[Any], Event], value: Any) -> None:
+        """The same for an event that `render(value)` makes of something that never changes, if somebody reads it."""
+        self._outbox.append((account, kind, render, value))
 
     def flush_events(self) -> None:
         """Send what this step queued: one latency an account, kinds in random relative order, each kind in its own.

@@ -20,6 +20,7 @@ from aegis.exchange.state import Fill
 __all__ = [
     "LISTEN_KEY_LIFE_MS",
     "ListenKeys",
+    "MoneyShot",
     "OrderShot",
     "PositionShot",
     "account_update",
@@ -28,7 +29,6 @@ __all__ = [
     "leverage_update",
     "listen_key_expired",
     "money_moved",
-    "order_amended",
     "order_trade_update",
     "position_shot",
     "price",
@@ -55,8 +55,12 @@ class OrderShot(msgspec.Struct, frozen=True, gc=False):
     bids: int
     """Ticks x steps of open buys that may add to the position; `asks` of open sells."""
     asks: int
+    execution: str
+    """`x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT."""
     reason: int
     """`er`."""
+    fill: Fill | None
+    modify_id: int | None
 
 
 class PositionShot(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +75,18 @@ class PositionShot(msgspec.Struct, frozen=True, gc=False):
     mark_e8: int
 
 
+class MoneyShot(msgspec.Struct, frozen=True, gc=False):
+    """What an account is at a moment, with its changed positions; amounts in 1e-8."""
+
+    wallet: int
+    cross_wallet: int
+    ms: int
+    reason: str
+    positions: list[PositionShot]
+    change: int = 0
+    """`bc`: balance change other than PnL and commission."""
+
+
 def position_shot(position: Position, mark_e8: int) -> PositionShot:
     return PositionShot(
         position, position.steps, position.entry_e16, position.realized, position.setting.isolated,
@@ -78,9 +94,9 @@ def position_shot(position: Position, mark_e8: int) -> PositionShot:
     )  # fmt: skip
 
 
-def order_trade_update(shot: OrderShot, execution: str, fill: Fill | None = None) -> Event:
-    """ORDER_TRADE_UPDATE; `execution` is `x`: NEW, CANCELED, CALCULATED, EXPIRED, TRADE or AMENDMENT."""
-    order, listing = shot.order, shot.order.listing
+def order_trade_update(shot: OrderShot) -> Event:
+    """ORDER_TRADE_UPDATE."""
+    order, listing, fill = shot.order, shot.order.listing, shot.fill
     detail: Event = {
         "s": listing.symbol,
         "c": order.client_id,
@@ -91,7 +107,7 @@ def order_trade_update(shot: OrderShot, execution: str, fill: Fill | None = None
         "p": price(listing, shot.ticks),
         "ap": average_price(listing, shot.quote_e16, shot.filled),
         "sp": price(listing, order.trigger_ticks),
-        "x": execution,
+        "x": shot.execution,
         "X": shot.status.value,
         "i": order.order_id,
         "l": quantity(listing, fill.steps) if fill else "0",
@@ -118,15 +134,9 @@ def order_trade_update(shot: OrderShot, execution: str, fill: Fill | None = None
         "gtd": order.good_till_ms,
         "er": str(shot.reason),
     }
+    if shot.modify_id is not None:
+        detail["M"] = str(shot.modify_id)
     return {"e": "ORDER_TRADE_UPDATE", "T": shot.ms, "E": shot.ms, "o": detail}
-
-
-def order_amended(shot: OrderShot, modify_id: int | None) -> Event:
-    """ORDER_TRADE_UPDATE of a modification."""
-    event = order_trade_update(shot, "AMENDMENT")
-    if modify_id is not None:
-        event["o"]["M"] = str(modify_id)
-    return event
 
 
 def price(listing: Listing, ticks: int) -> str:
@@ -139,9 +149,10 @@ def quantity(listing: Listing, steps: int) -> str:
     return plain(steps * listing.step_units, listing.qty_decimals)
 
 
-def trade_lite(shot: OrderShot, fill: Fill) -> Event:
-    """TRADE_LITE: no commission, no status."""
-    order, listing = shot.order, shot.order.listing
+def trade_lite(shot: OrderShot) -> Event:
+    """TRADE_LITE of a fill: no commission, no status."""
+    order, listing, fill = shot.order, shot.order.listing, shot.fill
+    assert fill is not None
     return {
         "e": "TRADE_LITE",
         "E": shot.ms,
@@ -176,19 +187,17 @@ def account_update(
         symbol: `S` of a FUNDING_FEE.
     """
     shots = [position_shot(position, mark_e8) for position, mark_e8 in positions]
-    event = money_moved(account.wallet, account.cross_wallet, now_ms, reason, shots, change)
+    event = money_moved(MoneyShot(account.wallet, account.cross_wallet, now_ms, reason, shots, change))
     if symbol is not None:
         event["a"]["S"] = symbol
     return event
 
 
-def money_moved(
-    wallet: int, cross_wallet: int, now_ms: int, reason: str, positions: Sequence[PositionShot], change: int = 0
-) -> Event:
+def money_moved(shot: MoneyShot) -> Event:
     """ACCOUNT_UPDATE of values that were taken down."""
-    balance = {"a": "USDT", "wb": plain(wallet), "cw": plain(cross_wallet), "bc": plain(change)}
-    detail: Event = {"B": [balance], "P": [_position(shot) for shot in positions], "m": reason}
-    return {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": detail}
+    balance = {"a": "USDT", "wb": plain(shot.wallet), "cw": plain(shot.cross_wallet), "bc": plain(shot.change)}
+    detail: Event = {"B": [balance], "P": [_position(row) for row in shot.positions], "m": shot.reason}
+    return {"e": "ACCOUNT_UPDATE", "T": shot.ms, "E": shot.ms, "a": detail}
 
 
 def _position(shot: PositionShot) -> Event:
