@@ -54,7 +54,8 @@ class Books:
         self._public = np.zeros(4096, kernels.PUBLIC)
         self._count = 0
         self._order = 0
-        self._watched: set[int] = set()
+        self._watched: dict[int, tuple[int, int, int, int]] = {}
+        """Bounds by symbol, where anything can touch them."""
         self.version = 0
         """Grows whenever events of the source were applied: marks change at no other time."""
         self._mute = mute
@@ -76,6 +77,8 @@ class Books:
         self.mark_e8, self.index_e8, self.average_e8 = column["mark_e8"], column["index_e8"], column["average_e8"]
         self.funding_e8, self.next_funding_ms = column["funding_e8"], column["next_funding_ms"]
         self.update_id, self.trade_id, self.agg_id = column["update_id"], column["trade_id"], column["agg_id"]
+        self._low, self._high = column["low"], column["high"]
+        self._mark_low, self._mark_high = column["mark_low_e8"], column["mark_high_e8"]
         self._column = column
 
     def _begin(self, start_ns: int) -> None:
@@ -88,8 +91,7 @@ class Books:
         interval = kernels.FUNDING_INTERVAL_MS
         self.next_funding_ms[:] = (start_ms // interval + 1) * interval
         self._column["unit"][:] = [listing.touch_steps for listing in self.listings]
-        for symbol in range(len(self.listings)):
-            self.unwatch(symbol)
+        self._low[:], self._high[:], self._mark_low[:], self._mark_high[:] = UNTOUCHED
 
     @property
     def bid_qty(self) -> Int64:
@@ -175,14 +177,15 @@ class Books:
         >= `mark_high_e8`. `UNTOUCHED` are bounds that nothing reaches. A set stays until it is replaced, so every
         further event beyond it stops again.
         """
-        self._column["low"][symbol] = low
-        self._column["high"][symbol] = high
-        self._column["mark_low_e8"][symbol] = mark_low_e8
-        self._column["mark_high_e8"][symbol] = mark_high_e8
-        if (low, high, mark_low_e8, mark_high_e8) == UNTOUCHED:
-            self._watched.discard(symbol)
+        bounds = low, high, mark_low_e8, mark_high_e8
+        if bounds == self._watched.get(symbol, UNTOUCHED):
+            return
+        self._low[symbol], self._high[symbol] = low, high
+        self._mark_low[symbol], self._mark_high[symbol] = mark_low_e8, mark_high_e8
+        if bounds == UNTOUCHED:
+            del self._watched[symbol]
         else:
-            self._watched.add(symbol)
+            self._watched[symbol] = bounds
 
     @property
     def watching(self) -> bool:
@@ -198,8 +201,8 @@ class Books:
 
         `take` moves the book without stopping anything: ask here afterwards.
         """
-        low, high = self._column["low"][symbol], self._column["high"][symbol]
-        mark_low, mark_high = self._column["mark_low_e8"][symbol], self._column["mark_high_e8"][symbol]
+        low, high = self._low[symbol], self._high[symbol]
+        mark_low, mark_high = self._mark_low[symbol], self._mark_high[symbol]
         quoted = self.bid[symbol] > 0
         return bool(
             self.last[symbol] <= low
@@ -238,7 +241,7 @@ class Books:
             symbol, side, qty_steps, limit, self.now_ns, self._order,
             self._state, self._levels, self._taken, self._public, self._count, self._prints,
         )  # fmt: skip
-        return [(ticks, steps) for ticks, steps in self._prints[:filled].tolist()]
+        return [(ticks, steps) for ticks, steps in self._prints[:filled].tolist()] if filled else []
 
     def displayed(self, symbol: int, side: int, ticks: int) -> int:
         """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""
@@ -289,7 +292,9 @@ class Books:
         self.now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
         self._state[:] = state["books.state"]
         self.version += 1
-        self._watched = set(range(len(self.listings)))  # more than there are, until they are set anew
+        columns = (self._low, self._high, self._mark_low, self._mark_high)
+        bounds = enumerate(zip(*(column.tolist() for column in columns), strict=True))
+        self._watched = {symbol: row for symbol, row in bounds if row != UNTOUCHED}
         self._levels[:] = state["books.levels"]
         self._taken[:] = state["books.taken"]
         self._events, self._cursor = state["books.events"].copy(), 0

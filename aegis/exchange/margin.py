@@ -211,7 +211,8 @@ def require_margin(margins: Margins, position: Position, side: Side, steps: int,
     cost = _required(notional, bid, ask, leverage) - before.position_initial - before.open_order_initial
     if cost <= 0:
         return
-    short, adverse_e16 = cost - margins.available, (price_e16 - before.mark_e8 * E8) * sign
+    free = margins.free
+    short, adverse_e16 = cost - free if free > 0 else cost, (price_e16 - before.mark_e8 * E8) * sign
     if short > 0 or (adverse_e16 > 0 and short * E16 + adverse_e16 * steps * listing.step_e8 > 0):
         raise Refusal(-2019)
 

@@ -44,6 +44,7 @@ class Matching:
         child_ended: Callable[[Order], None],
     ) -> None:
         self._state = state
+        self._books, self._orders, self._accounts = state.books, state.orders, state.accounts
         self._booking = Booking(state, position_changed, child_ended)
         self.finish = self._booking.finish
 
@@ -55,7 +56,7 @@ class Matching:
         Raises:
             Refusal: nothing was accepted.
         """
-        orders, listing = self._state.orders, order.listing
+        orders, listing = self._orders, order.listing
         if listing.status != "TRADING" and not liquidation:  # where a conditional order's child meets a halt
             raise Refusal(-4141)
         if not order.algo_id and not liquidation:
@@ -82,33 +83,34 @@ class Matching:
 
     def draft(self, order: Order) -> Order:
         """Complete an order by what follows from the account's mode and the time; nobody knows it yet."""
-        state, side = self._state, order.position_side
-        order.created_ms = order.updated_ms = state.books.now_ns // 1_000_000
-        order.position = state.accounts[order.account].position(order.listing, side)
+        side = order.position_side
+        order.created_ms = order.updated_ms = self._books.now_ns // 1_000_000
+        order.position = self._accounts[order.account].position(order.listing, side)
         if side != "BOTH" and side == ("SHORT" if order.side.sign > 0 else "LONG"):
             order.reduce_only = True  # in hedge mode what closes a side may only reduce, without being told so
         return order
 
     def restore(self, order: Order) -> None:
         """Put an open order of a saved state back into the book."""
-        order.position = self._state.accounts[order.account].position(order.listing, order.position_side)
+        order.position = self._accounts[order.account].position(order.listing, order.position_side)
         self._booking.rest(order)
 
     def _touch(self, order: Order) -> int:
         """The other side's best price, ticks."""
-        books = self._state.books
+        books = self._books
         return (books.ask if order.side.sign > 0 else books.bid).item(order.listing.index)
 
     def _require_margin(self, order: Order, ticks: int, steps: int) -> None:
         """For so much at a price (0: at market). Raises Refusal -2027 or -2019: see `require_margin`."""
-        price_e16 = order.listing.tick_e8 * E8
-        if order.side.sign < 0:
-            price_e16 *= max(self._touch(order), ticks)
+        side, price_e16 = order.side, order.listing.tick_e8 * E8
+        if side.sign < 0:
+            touch = self._touch(order)
+            price_e16 *= touch if touch > ticks else ticks
         elif ticks:
             price_e16 *= ticks
         else:
             price_e16 = price_e16 * self._touch(order) * _MARKET_BUY_ALLOWANCE // 10_000
-        require_margin(self._state.margins[order.account], order.position, order.side, steps, price_e16)
+        require_margin(self._state.margins[order.account], order.position, side, steps, price_e16)
 
     def _market_limit(self, order: Order, *, unbounded: bool) -> int:
         """Worst price a MARKET order takes at, ticks: it is bounded by the symbol's marketTakeBound at mark.
@@ -148,7 +150,7 @@ class Matching:
         return min(steps, free)
 
     def _displayed_within(self, order: Order, limit: int) -> int:
-        books, symbol, sign = self._state.books, order.listing.index, order.side.sign
+        books, symbol, sign = self._books, order.listing.index, order.side.sign
         sizes = (books.ask_qty if sign > 0 else books.bid_qty)[symbol]
         reach = max(0, (limit - self._touch(order)) * sign + 1)
         return int(sizes[:reach].sum())
@@ -156,8 +158,8 @@ class Matching:
     def force(self, order: Order, ticks: int, *, free: bool = False) -> None:
         """Fill an order of the exchange's own in full outside the book: delivery, a chosen counterparty."""
         self.draft(order)
-        order.order_id = self._state.orders.next_id(order.listing.index)
-        self._state.orders.add(order)
+        order.order_id = self._orders.next_id(order.listing.index)
+        self._orders.add(order)
         self._booking.record(order, "NEW")
         self._booking.fill(order, order.steps, ticks, maker=False, execution="CALCULATED", free=free)
         self._booking.settle(order)
@@ -243,7 +245,7 @@ class Matching:
         sign = order.side.sign
         own = [
             resting
-            for resting in self._state.orders.open_orders(order.account, order.listing.index)
+            for resting in self._orders.open_orders(order.account, order.listing.index)
             if resting.side is not order.side and (limit - resting.ticks) * sign >= 0
         ]
         return min(own, key=lambda resting: resting.ticks * sign, default=None)
@@ -252,13 +254,13 @@ class Matching:
         """Self-trade prevention ends the incoming order, and with EXPIRE_BOTH what it met at that price."""
         self.finish(order, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
         if order.stp == "EXPIRE_BOTH":
-            for resting in self._state.orders.open_orders(order.account, order.listing.index):
+            for resting in self._orders.open_orders(order.account, order.listing.index):
                 if resting.side is met.side and resting.ticks == met.ticks:
                     self.finish(resting, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
 
     def _expire_crossed(self, order: Order, reach: int) -> None:
         """Self-trade prevention EXPIRE_MAKER: own resting orders that this one would have met."""
-        for resting in self._state.orders.open_orders(order.account, order.listing.index):
+        for resting in self._orders.open_orders(order.account, order.listing.index):
             if resting.side is not order.side and (reach - resting.ticks) * order.side.sign >= 0:
                 self.finish(resting, OrderStatus.EXPIRED_IN_MATCH, ExpiryReason.SELF_TRADE)
 
@@ -267,7 +269,7 @@ class Matching:
     def on_print(self, symbol: int, ticks: int, steps: int, aggressor: int) -> None:
         """A public print: serve the resting orders it reaches, best price first, then first come."""
         used = 0
-        resting = list(self._state.orders.resting(symbol))
+        resting = list(self._orders.resting(symbol))
         if len(resting) > 1:
             resting.sort(key=lambda order: -order.ticks * order.side.sign)
         for order in resting:
@@ -283,8 +285,8 @@ class Matching:
 
     def on_quote(self, symbol: int) -> None:
         """The quote moved: resting orders that it has come to or through take what is displayed there."""
-        books = self._state.books
-        for order in list(self._state.orders.resting(symbol)):
+        books = self._books
+        for order in list(self._orders.resting(symbol)):
             touch = self._touch(order)
             if order.status.final or touch <= 0 or (order.ticks - touch) * order.side.sign < 0:
                 continue
@@ -306,7 +308,7 @@ class Matching:
 
         `on_print` and `on_quote` must see prices at or beyond these.
         """
-        for order in self._state.orders.resting(symbol):
+        for order in self._orders.resting(symbol):
             ticks = order.ticks
             if order.side.sign < 0:
                 high = ticks if ticks < high else high
