@@ -237,11 +237,13 @@ class Books:
         self._reserve(self.depth + 1)
         self._order -= 1  # sources count upwards, so these never meet theirs
         limit = side * kernels.NEVER if limit_ticks is None else limit_ticks
-        self._count, filled = kernels.take(
+        self._count, filled, ticks, steps = kernels.take(
             symbol, side, qty_steps, limit, self.now_ns, self._order,
             self._state, self._levels, self._taken, self._public, self._count, self._prints,
         )  # fmt: skip
-        return [(ticks, steps) for ticks, steps in self._prints[:filled].tolist()] if filled else []
+        if filled <= 1:  # by far the most frequent
+            return [(ticks, steps)] if filled else []
+        return [(ticks, steps) for ticks, steps in self._prints[:filled].tolist()]
 
     def displayed(self, symbol: int, side: int, ticks: int) -> int:
         """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""

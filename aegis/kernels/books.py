@@ -368,14 +368,14 @@ def _take_example() -> tuple[Any, ...]:
 def take(
     symbol: int, side: int, qty: int, limit: int, time_ns: int, order: int,
     state: Int64, levels: Int64, taken: Int64, public: Records, count: int, prints: Int64,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[int, int, int, int]:  # fmt: skip
     """An aggressor (`side` +1 buy, -1 sell) consumes displayed levels up to `limit`; prints and quote are published.
 
     Args:
         prints: int64[depth, 2], gets (price, steps) of each fill.
 
     Returns:
-        The next free row of `public`, and how many fills there were.
+        The next free row of `public`, how many fills there were, and (price, steps) of the first.
     """
     book = 1 if side > 0 else 0
     touch = state[symbol, BID + book]
@@ -395,4 +395,4 @@ def take(
             qty -= steps
     if filled > 0 and _refresh(state, levels, taken, symbol, now_ms):
         count = _publish_quote(state, levels, symbol, time_ns, public, count, False)
-    return count, filled
+    return count, filled, prints[0, 0], prints[0, 1]
