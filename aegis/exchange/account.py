@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cached_property
 from typing import Literal
 
 import attrs
@@ -33,12 +32,15 @@ class Fees:
     maker: Decimal = Decimal("0.0002")
     taker: Decimal = Decimal("0.0005")
 
-    @cached_property
-    def maker_ratio(self) -> tuple[int, int]:
+    maker_ratio: tuple[int, int] = attrs.field(init=False)
+    taker_ratio: tuple[int, int] = attrs.field(init=False)
+
+    @maker_ratio.default
+    def _maker_ratio(self) -> tuple[int, int]:
         return self.maker.as_integer_ratio()
 
-    @cached_property
-    def taker_ratio(self) -> tuple[int, int]:
+    @taker_ratio.default
+    def _taker_ratio(self) -> tuple[int, int]:
         return self.taker.as_integer_ratio()
 
 
