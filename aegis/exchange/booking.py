@@ -59,8 +59,7 @@ class Booking:
     def fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str, free: bool = False) -> None:
         """Book one fill everywhere and tell the account; a `free` one costs no commission."""
         state, listing, position = self._state, order.listing, order.position
-        account, now_ns = state.accounts[order.account], state.books.now_ns
-        now_ms = now_ns // 1_000_000
+        account, now_ms = state.accounts[order.account], state.books.now_ms
         ratio = state.fees.maker_ratio if maker else state.fees.taker_ratio
         fee = 0 if free else commission(steps * ticks * listing.unit_e16, ratio)
         if order.resting:
@@ -72,7 +71,7 @@ class Booking:
             order.side, ticks, steps, maker, fee, realized, position.side,
         )  # fmt: skip
         state.fills.append(fill)
-        state.ledger.note(now_ns, "match", _match, (fill, position.steps))
+        state.ledger.note(state.books.now_ns, "match", _match, (fill, position.steps))
         if realized:
             state.pay(account, listing.symbol, "REALIZED_PNL", realized, fill.trade_id)
         if fee:
@@ -162,12 +161,11 @@ class Booking:
     ) -> OrderShot:
         """The order as it is, with its ledger entry and its ORDER_TRADE_UPDATE on the way."""
         state, position = self._state, order.position
-        now_ns = state.books.now_ns
         shot = OrderShot(
-            order, now_ns // 1_000_000, order.status, order.ticks, order.steps, order.filled, order.quote_e16,
+            order, state.books.now_ms, order.status, order.ticks, order.steps, order.filled, order.quote_e16,
             order.stp, order.price_match, position.bids, position.asks, execution, reason, fill, modify_id,
         )  # fmt: skip
-        state.ledger.note(now_ns, "order", _order, shot)
+        state.ledger.note(state.books.now_ns, "order", _order, shot)
         state.tell_later(order.account, "ORDER_TRADE_UPDATE", order_trade_update, shot)
         return shot
 

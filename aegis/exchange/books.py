@@ -27,7 +27,7 @@ class Books:
     """The market that everybody sees.
 
     Attributes (arrays by symbol index are live views: read them, do not write them):
-        now_ns: market time.
+        now_ns: market time; now_ms: the same in whole milliseconds.
         bid, ask, last: int64 ticks; 0 while a symbol has no price yet.
         bid_size, ask_size: int64 steps displayed at the touch.
         bid_qty, ask_qty: int64 steps [symbol, depth]; level k is k ticks away from the touch, and may be empty.
@@ -46,7 +46,7 @@ class Books:
         """
         self.listings = tuple(listings)
         self.depth = depth
-        self.now_ns = start_ns
+        self._stand_at(start_ns)
         self._source = source
         self._fetched_ns = start_ns - 1
         self._events: EventArray = np.zeros(0, kernels.EVENT)
@@ -124,12 +124,15 @@ class Books:
             )  # fmt: skip
             self.version += self._cursor > before
             if touched >= 0:
-                self.now_ns = max(self.now_ns, int(self.last_event["time_ns"]))
+                self._stand_at(max(self.now_ns, int(self.last_event["time_ns"])))
                 return touched
             if self._fetched_ns >= until_ns:
-                self.now_ns = max(self.now_ns, until_ns)
+                self._stand_at(max(self.now_ns, until_ns))
                 return -1
             self._fetch(min(until_ns, self._fetched_ns + _FETCH_NS))
+
+    def _stand_at(self, now_ns: int) -> None:
+        self.now_ns, self.now_ms = now_ns, now_ns // _NS_PER_MS
 
     def _fetch(self, until_ns: int) -> None:
         self._fetched_ns = until_ns
@@ -248,7 +251,7 @@ class Books:
     def displayed(self, symbol: int, side: int, ticks: int) -> int:
         """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""
         book = 0 if side > 0 else 1
-        return int(kernels.size_at(self._state, self._taken, symbol, book, ticks, self.now_ns // _NS_PER_MS))
+        return int(kernels.size_at(self._state, self._taken, symbol, book, ticks, self.now_ms))
 
     # --------------------------------------------------------------------------------------------------- publishing
 
@@ -291,7 +294,8 @@ class Books:
         """
         if state["books.state"].shape != self._state.shape or state["books.levels"].shape != self._levels.shape:
             raise ConfigError("the saved exchange state was made with other symbols or another depth")
-        self.now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
+        now_ns, self._fetched_ns, self._order, _ = (int(value) for value in state["books.scalars"])
+        self._stand_at(now_ns)
         self._state[:] = state["books.state"]
         self.version += 1
         columns = (self._low, self._high, self._mark_low, self._mark_high)

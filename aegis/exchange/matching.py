@@ -84,7 +84,7 @@ class Matching:
     def draft(self, order: Order) -> Order:
         """Complete an order by what follows from the account's mode and the time; nobody knows it yet."""
         side = order.position_side
-        order.created_ms = order.updated_ms = self._books.now_ns // 1_000_000
+        order.created_ms = order.updated_ms = self._books.now_ms
         order.position = self._accounts[order.account].position(order.listing, side)
         if side != "BOTH" and side == ("SHORT" if order.side.sign > 0 else "LONG"):
             order.reduce_only = True  # in hedge mode what closes a side may only reduce, without being told so

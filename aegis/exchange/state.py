@@ -194,7 +194,7 @@ class State:
 
     @property
     def now_ms(self) -> int:
-        return self.books.now_ns // 1_000_000
+        return self.books.now_ms
 
     def mark_e8(self, listing: Listing) -> int:
         """Mark price in 1e-8."""
@@ -219,10 +219,9 @@ class State:
         """Move money (1e-8) into a wallet, out of it when negative: the only way in which a wallet changes."""
         account.wallet += amount
         self.house[reason] -= amount
-        now_ns = self.books.now_ns
-        income = Income(account.id, symbol, reason, amount, now_ns // 1_000_000, self.count("income"), trade_id)
+        income = Income(account.id, symbol, reason, amount, self.books.now_ms, self.count("income"), trade_id)
         self.incomes.append(income)
-        self.ledger.note(now_ns, "balance", _balance, (income, account.wallet))
+        self.ledger.note(self.books.now_ns, "balance", _balance, (income, account.wallet))
 
     # -- user events -------------------------------------------------------------------------------------------------
 
