@@ -22,6 +22,8 @@ MONEY = Context(prec=80)
 def divide(numerator: int, denominator: int) -> int:
     """The quotient rounded half-even. `denominator` is positive."""
     quotient, rest = divmod(numerator, denominator)
+    if not rest:
+        return quotient
     twice = 2 * rest
     if twice > denominator or (twice == denominator and quotient & 1):
         return quotient + 1
