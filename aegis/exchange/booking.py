@@ -59,7 +59,8 @@ class Booking:
     def fill(self, order: Order, steps: int, ticks: int, *, maker: bool, execution: str, free: bool = False) -> None:
         """Book one fill everywhere and tell the account; a `free` one costs no commission."""
         state, listing, position = self._state, order.listing, order.position
-        account, now_ms = state.accounts[order.account], state.books.now_ms
+        books, ledger, account = state.books, state.ledger, state.accounts[order.account]
+        now_ms = books.now_ms
         ratio = state.fees.maker_ratio if maker else state.fees.taker_ratio
         fee = 0 if free else commission(steps * ticks * listing.unit_e16, ratio)
         if order.resting:
@@ -71,14 +72,14 @@ class Booking:
             order.side, ticks, steps, maker, fee, realized, position.side,
         )  # fmt: skip
         state.fills.append(fill)
-        state.ledger.note(state.books.now_ns, "match", _match, (fill, position.steps))
+        ledger.note(books.now_ns, "match", _match, (fill, position.steps))
         if realized:
             state.pay(account, listing.symbol, "REALIZED_PNL", realized, fill.trade_id)
         if fee:
             state.pay(account, listing.symbol, "COMMISSION", -fee, fill.trade_id)
         shot = self.record(order, execution, fill=fill)
         state.tell_later(account.id, "TRADE_LITE", trade_lite, shot)
-        mark_e8 = state.books.mark_e8.item(listing.index)
+        mark_e8 = books.mark_e8.item(listing.index)
         sides = [position_shot(side, mark_e8) for side in account.sides(listing)]
         moved = MoneyShot(account.wallet, account.cross_wallet, now_ms, "ORDER", sides)
         state.tell_later(account.id, "ACCOUNT_UPDATE", money_moved, moved)

@@ -251,7 +251,7 @@ class Books:
     def displayed(self, symbol: int, side: int, ticks: int) -> int:
         """Steps displayed now at a price, on the bids (`side` +1, where buys rest) or the asks (-1)."""
         book = 0 if side > 0 else 1
-        return int(kernels.size_at(self._state, self._taken, symbol, book, ticks, self.now_ms))
+        return kernels.size_at(self._state, self._taken, symbol, book, ticks, self.now_ms)
 
     # --------------------------------------------------------------------------------------------------- publishing
 

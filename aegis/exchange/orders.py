@@ -105,11 +105,14 @@ class Order(msgspec.Struct, kw_only=True, eq=False, gc=False):
     def fill(self, steps: int, ticks: int, now_ms: int) -> None:
         """Count one fill and move to the state that follows from it."""
         left = self.steps - self.filled
-        if not 0 < steps <= left:
-            raise InvariantBroken(f"order {self.order_id}: a fill of {steps} steps where {left} are open")
+        if not 0 < steps <= left or self.status.final:
+            raise InvariantBroken(
+                f"order {self.order_id}, {self.status.value}: a fill of {steps} steps where {left} are open"
+            )
         self.filled += steps
         self.quote_e16 += steps * ticks * self.listing.unit_e16
-        self.move(_FILLED if steps == left else _PARTIALLY_FILLED, now_ms)
+        self.status = _FILLED if steps == left else _PARTIALLY_FILLED
+        self.updated_ms = now_ms
 
 
 def average_price(listing: Listing, quote_e16: int, steps: int) -> str:
