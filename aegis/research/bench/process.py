@@ -128,12 +128,8 @@ async def start_engine(
         try:
             yield engine
         finally:
-            with trio.move_on_after(_GRACE_S, shield=True):
-                if process.returncode is None:
-                    process.terminate()
-                await process.wait()
-            if process.returncode is None:  # its exchange ends by itself, when nobody holds its stdin any more
+            if process.returncode is None:  # nothing of its home is wanted any more; its exchange ends by itself
                 process.kill()
-                with trio.move_on_after(_GRACE_S, shield=True):
-                    await process.wait()
+            with trio.move_on_after(_GRACE_S, shield=True):
+                await process.wait()
             nursery.cancel_scope.cancel(reason="the engine has ended")
