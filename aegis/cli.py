@@ -212,7 +212,9 @@ def bench(group: str, quick: bool, json_path: Path | None, file: Path | None, pe
     peers = table.read_peers(peers_path) if peers_path else ()
     effort = table.QUICK if quick else table.FULL
     names = GROUPS if group == "all" else (group,)
-    # ended by SIGTERM it ends as by Ctrl-C, and what it started with it: an engine in a hot loop takes a core for ever
+    # ended by SIGTERM it ends as by Ctrl-C, and what it started with it: an engine in a hot loop takes a core for ever;
+    # a shell that starts it in the background has it ignore SIGINT, which would leave nothing to end it with
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     groups.prepare(names, _say)
     report = groups.measure(names, table.Bench(effort=effort, say=_say, file=file), peers)
