@@ -6,8 +6,9 @@ The venue does not say how exactly it ranks; the order is ours. Everything that 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import get_args
 
-from aegis.exchange.account import Account, Position
+from aegis.exchange.account import Account, Position, PositionSide
 from aegis.exchange.listing import Listing
 from aegis.exchange.money import E8
 from aegis.exchange.state import State
@@ -16,6 +17,7 @@ __all__ = ["quantile", "ranked"]
 
 #: Quantiles go from 0 to 4.
 _PARTS = 5
+_SIDES: tuple[PositionSide, ...] = get_args(PositionSide)
 
 
 def ranked(state: State, listing: Listing, sign: int, but: Account | None = None) -> list[tuple[Account, Position]]:
@@ -29,8 +31,8 @@ def ranked(state: State, listing: Listing, sign: int, but: Account | None = None
         (owner, position)
         for owner in state.accounts.values()
         if owner is not but
-        for position in owner.positions.values()
-        if position.listing is listing and position.sign == sign
+        for side in _SIDES
+        if (position := owner.positions.get((listing.index, side))) is not None and position.sign == sign
     ]
     return sorted(found, key=lambda row: _rank(state, *row), reverse=True)
 

@@ -14,7 +14,7 @@ import msgspec
 from aegis.exchange.account import Account, PositionSide
 from aegis.exchange.core import Core
 from aegis.exchange.errors import Refusal
-from aegis.exchange.listing import Listing
+from aegis.exchange.listing import DAY_MS, Listing
 from aegis.exchange.state import State
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Params",
     "Route",
     "Security",
-    "all_symbols_40",
     "by_symbol",
     "position_side",
     "record_request",
@@ -35,7 +34,6 @@ E = TypeVar("E", bound=Enum)
 
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER = re.compile(r"[0-9]{1,19}")
-_DAY_MS = 86_400_000
 _JSON_LIST = msgspec.json.Decoder(list[Any], float_hook=str)  # a number stays as it was written
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 
@@ -147,7 +145,7 @@ class Params:
     def span(self, days: int) -> tuple[int | None, int | None]:
         """`startTime` and `endTime`. Raises Refusal -1130 where they span more than so many days, or less than none."""
         start, end = self.optional_integer("startTime"), self.optional_integer("endTime")
-        if start is not None and end is not None and not 0 <= end - start <= days * _DAY_MS:
+        if start is not None and end is not None and not 0 <= end - start <= days * DAY_MS:
             raise Refusal(-1130, "startTime")
         return start, end
 
@@ -236,11 +234,6 @@ class Route:
 
     def cost(self, params: Params) -> int:
         return self.weight(params) if callable(self.weight) else self.weight
-
-
-def all_symbols_40(params: Params) -> int:
-    """Weight of reads that are dear without a symbol."""
-    return 1 if "symbol" in params else 40
 
 
 def by_symbol(one: int, all_: int) -> Callable[[Params], int]:

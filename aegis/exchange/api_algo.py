@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from aegis.core.values import AlgoType, OrderType, Side, TimeInForce, WorkingType
-from aegis.exchange.api import Call, Params, Route, Security, all_symbols_40
+from aegis.exchange.api import Call, Params, Route, Security, by_symbol
 from aegis.exchange.api_orders import CONDITIONAL_TYPES, good_till, make_id, sided, stp_mode
 from aegis.exchange.conditional_order import AlgoOrder
 from aegis.exchange.errors import Refusal
@@ -171,6 +171,6 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/algoOrder"): Route(handler=read_algo, security=_SIGNED),
     ("DELETE", "/fapi/v1/algoOrder"): Route(handler=cancel_algo, security=_SIGNED, trading=True),
     ("DELETE", "/fapi/v1/algoOpenOrders"): Route(handler=cancel_all_algos, security=_SIGNED, trading=True),
-    ("GET", "/fapi/v1/openAlgoOrders"): Route(handler=read_open_algos, security=_SIGNED, weight=all_symbols_40),
+    ("GET", "/fapi/v1/openAlgoOrders"): Route(handler=read_open_algos, security=_SIGNED, weight=by_symbol(1, 40)),
     ("GET", "/fapi/v1/allAlgoOrders"): Route(handler=read_all_algos, security=_SIGNED, weight=5),
 }

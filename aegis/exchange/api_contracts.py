@@ -6,12 +6,11 @@ from typing import Any
 
 from aegis.exchange.api import Call, Route, by_symbol
 from aegis.exchange.errors import Refusal
-from aegis.exchange.listing import TRADFI, Listing
+from aegis.exchange.listing import DAY_MS, TRADFI, Listing
 from aegis.exchange.state import State
 
 __all__ = ["ROUTES", "open_interest"]
 
-_DAY_MS = 86_400_000
 _COMPOSITE = "INDEX"
 
 
@@ -38,8 +37,8 @@ def open_interest(state: State, listing: Listing) -> int:
 
 def read_trading_schedule(call: Call) -> dict[str, Any]:
     """GET /fapi/v1/tradingSchedule: a week from yesterday of each market with a contract here, which never closes."""
-    start = (call.now_ms // _DAY_MS - 1) * _DAY_MS
-    session = {"startTime": start, "endTime": start + 7 * _DAY_MS, "type": "REGULAR"}
+    start = (call.now_ms // DAY_MS - 1) * DAY_MS
+    session = {"startTime": start, "endTime": start + 7 * DAY_MS, "type": "REGULAR"}
     markets = {row.underlying_type for row in call.core.state.listings if row.contract_type == TRADFI}
     return {
         "updateTime": call.now_ms,

@@ -6,12 +6,12 @@ from typing import Any
 
 from aegis.exchange.api import Call, Route, Security
 from aegis.exchange.errors import Refusal
+from aegis.exchange.listing import DAY_MS
 from aegis.exchange.money import money
 
 __all__ = ["ROUTES"]
 
 _HISTORY_DAYS = 30
-_DAY_MS = 86_400_000
 
 
 def read_margin_moves(call: Call) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def read_margin_moves(call: Call) -> list[dict[str, Any]]:
     if kind not in (None, 1, 2):
         raise Refusal(-1130, "type")
     start, end = params.span(_HISTORY_DAYS)
-    oldest = max(start or 0, call.now_ms - _HISTORY_DAYS * _DAY_MS)
+    oldest = max(start or 0, call.now_ms - _HISTORY_DAYS * DAY_MS)
     rows = [
         {
             "symbol": row.symbol,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.exchange.api import Call, Params, Route, Security, all_symbols_40
+from aegis.exchange.api import Call, Params, Route, Security, by_symbol
 from aegis.exchange.api_orders import find_order
 from aegis.exchange.errors import Refusal
 from aegis.exchange.liquidation import ADL_ID, LIQUIDATION_ID
@@ -128,7 +128,7 @@ _SIGNED = Security.SIGNED
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/order"): Route(handler=read_order, security=_SIGNED),
     ("GET", "/fapi/v1/openOrder"): Route(handler=read_open_order, security=_SIGNED),
-    ("GET", "/fapi/v1/openOrders"): Route(handler=read_open_orders, security=_SIGNED, weight=all_symbols_40),
+    ("GET", "/fapi/v1/openOrders"): Route(handler=read_open_orders, security=_SIGNED, weight=by_symbol(1, 40)),
     ("GET", "/fapi/v1/allOrders"): Route(handler=read_all_orders, security=_SIGNED, weight=5),
     ("GET", "/fapi/v1/orderAmendment"): Route(handler=read_amendments, security=_SIGNED),
     ("GET", "/fapi/v1/userTrades"): Route(handler=read_trades, security=_SIGNED, weight=5),

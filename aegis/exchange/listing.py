@@ -14,7 +14,7 @@ from aegis.exchange.brackets import E8, Bracket, Brackets, usual_brackets
 from aegis.exchange.listing_names import KNOWN, made_up_names
 
 __all__ = [
-    "E8", "TRADFI", "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
+    "DAY_MS", "E8", "TRADFI", "Bracket", "Listing", "decimal_text", "listing_from_precision", "new_listing",
     "synthetic_listings",
 ]  # fmt: skip
 

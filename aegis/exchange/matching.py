@@ -211,8 +211,7 @@ class Matching:
         met = self._own_order_met(order, limit) if order.stp in _STOPPING else None
         if met is not None:
             limit = met.ticks - sign
-        crosses = (limit - self._touch(order)) * sign >= 0
-        prints = state.books.take(symbol, sign, order.open_steps, limit) if crosses else []
+        prints = state.books.take(symbol, sign, order.open_steps, limit) if self._crosses(order, limit) else []
         if order.stp == "EXPIRE_MAKER" and (prints or order.type is _LIMIT):
             self._expire_crossed(order, limit if order.type is _LIMIT else prints[-1][0])
         if prints:

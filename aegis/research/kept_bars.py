@@ -36,11 +36,11 @@ def kept_bars(journal: Path, symbol: str, timeframes_ms: Sequence[int]) -> Candl
     path = journal.with_suffix(_SUFFIX)
     try:
         with path.open("rb") as raw, np.lib.npyio.NpzFile(raw, allow_pickle=False) as file:
-            symbols, bars = file["symbols"].tolist(), file["bars"]
+            symbols, bars = file["symbols"].tolist(), exactly(file["bars"], BAR)
     except FileNotFoundError:
         raise ConfigError(f"{path}: not there: a run leaves its bars when it ends; or give a recording") from None
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: damaged: {error}") from None
-    if symbol not in symbols or bars.dtype != BAR:
+    if symbol not in symbols:
         raise ConfigError(f"--symbol: {symbol} was not traded in the run of {journal}")
-    return candles(exactly(bars[bars["symbol"] == symbols.index(symbol)], BAR), timeframes_ms)
+    return candles(bars[bars["symbol"] == symbols.index(symbol)], timeframes_ms)
