@@ -50,6 +50,7 @@ from aegis.kernels import encode, fresh, history
 from aegis.kernels.books import PUBLIC
 from aegis.kernels.compile import REGISTRY
 from aegis.runtime import garbage
+from aegis.runtime.child import module_command
 from aegis.runtime.clock import SystemClock
 from aegis.runtime.warm import warm
 
@@ -111,7 +112,7 @@ class FirehoseReady(msgspec.Struct, tag="ready", tag_field="event"):
 
 def firehose_command(*arguments: str) -> list[str]:
     """The command of a firehose process with these arguments."""
-    return [sys.executable, "-m", "aegis.exchange.firehose", *arguments]
+    return module_command("aegis.exchange.firehose", *arguments)
 
 
 def read_ready(line: bytes) -> FirehoseReady:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import trio
 
 from aegis.core.errors import VenueUnavailable
 from aegis.exchange.settings import ExchangeAddresses
+from aegis.runtime.child import module_command
 
 __all__ = ["SpawnedExchange", "exchange_command", "spawn_exchange"]
 
@@ -26,7 +26,7 @@ _REAP_S = 5.0
 
 def exchange_command(arguments: Sequence[str] = ()) -> list[str]:
     """`aegis exchange` by this interpreter, wherever the package is installed."""
-    return [sys.executable, "-m", "aegis", "exchange", *arguments]
+    return module_command("aegis", "exchange", *arguments)
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -14,38 +14,38 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels import steps
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 
 __all__ = ["copy", "deviation", "extremes", "mean", "root_mean_square", "smooth", "smooth_ema", "smooth_sum"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@kernel(bare=True)
+@inner()
 def copy(out: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
     for i in range(len(out)):
         out[i] = values[i]
 
 
-@kernel(bare=True)
+@inner()
 def smooth(held: FloatArray, values: FloatArray, n: int, t: int) -> None:
     for i in range(len(held)):
         held[i] = steps.smooth(held[i], values[i], n, t)
 
 
-@kernel(bare=True)
+@inner()
 def smooth_sum(held: FloatArray, values: FloatArray, n: int, t: int) -> None:
     for i in range(len(held)):
         held[i] = steps.smooth_sum(held[i], values[i], n, t)
 
 
-@kernel(bare=True)
+@inner()
 def smooth_ema(held: FloatArray, values: FloatArray, n: int, t: int) -> None:
     for i in range(len(held)):
         held[i] = steps.smooth_ema(held[i], values[i], n, t)
 
 
-@kernel(bare=True)
+@inner()
 def mean(window: FloatArray, at: int, t: int, n: int, out: FloatArray) -> None:
     """`steps.mean` of the n rows that end with row t, of the columns from `at` on."""
     mask, count = window.shape[0] - 1, len(out)
@@ -60,7 +60,7 @@ def mean(window: FloatArray, at: int, t: int, n: int, out: FloatArray) -> None:
         out[i] = last[i] + out[i] / n
 
 
-@kernel(bare=True)
+@inner()
 def deviation(window: FloatArray, at: int, t: int, n: int, middle: FloatArray, out: FloatArray) -> None:
     mask, count = window.shape[0] - 1, len(out)
     for i in range(count):
@@ -73,7 +73,7 @@ def deviation(window: FloatArray, at: int, t: int, n: int, middle: FloatArray, o
         out[i] = math.sqrt(out[i] / n)
 
 
-@kernel(bare=True)
+@inner()
 def root_mean_square(window: FloatArray, at: int, t: int, n: int, out: FloatArray) -> None:
     mask, count = window.shape[0] - 1, len(out)
     for i in range(count):
@@ -86,7 +86,7 @@ def root_mean_square(window: FloatArray, at: int, t: int, n: int, out: FloatArra
         out[i] = math.sqrt(out[i] / n)
 
 
-@kernel(bare=True)
+@inner()
 def extremes(highs: FloatArray, lows: FloatArray, at: int, t: int, n: int, top: FloatArray, low: FloatArray) -> None:
     mask, count = highs.shape[0] - 1, len(top)
     for i in range(count):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from aegis.kernels import series, smc_series
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.sane import sane
 from aegis.kernels.state import (
     BARS,
@@ -31,14 +31,14 @@ from aegis.kernels.state import (
 __all__: list[str] = []  # only kernels call these
 
 
-@kernel(bare=True)
+@inner()
 def closed_until(state: State, symbol: int) -> int:
     """Open time of the first base bar of a symbol that is not closed yet."""
     opened = int(state.clock[NEXT_OPEN])
     return opened + int(state.parameters[0]["timeframe_ms"]) if symbol < state.clock[CURSOR] else opened
 
 
-@kernel(bare=True)
+@inner()
 def find_pending(state: State, symbol: int, open_time: int) -> int:
     """Slot of an open base bar, or -1."""
     if state.symbols[symbol]["pending"] == 0:
@@ -52,7 +52,7 @@ def find_pending(state: State, symbol: int, open_time: int) -> int:
     return -1
 
 
-@kernel(bare=True)
+@inner()
 def take_pending(state: State, symbol: int, open_time: int) -> int:
     """Slot of an open base bar, made if there is none; -1 when the symbol has too many open bars."""
     slot = find_pending(state, symbol, open_time)
@@ -69,7 +69,7 @@ def take_pending(state: State, symbol: int, open_time: int) -> int:
     return -1
 
 
-@kernel(bare=True)
+@inner()
 def free_pending(state: State, symbol: int, slot: int) -> None:
     """Give a slot back, blank."""
     bar = state.pending[symbol, slot]
@@ -87,7 +87,7 @@ def free_pending(state: State, symbol: int, slot: int) -> None:
     state.symbols[symbol]["pending"] -= 1
 
 
-@kernel(bare=True)
+@inner()
 def _add_trades(bar: np.void, row: np.void) -> None:
     """Merge a row into an open bar."""
     fresh = bar["trades"] == 0
@@ -104,7 +104,7 @@ def _add_trades(bar: np.void, row: np.void) -> None:
     bar["trades"] += row["trades"]
 
 
-@kernel(bare=True)
+@inner()
 def merge_row(state: State, row: np.void, watermark_ms: int) -> None:
     """Put a row's trades into the open bar they belong to, or count why not."""
     if row["trades"] == 0:
@@ -131,7 +131,7 @@ def merge_row(state: State, row: np.void, watermark_ms: int) -> None:
     _add_trades(state.pending[symbol, slot], row)
 
 
-@kernel(bare=True)
+@inner()
 def copy_bar(target: np.void, source: np.void) -> None:
     """Prices, volumes and trades from one record to another."""
     target["open"] = source["open"]
@@ -143,14 +143,14 @@ def copy_bar(target: np.void, source: np.void) -> None:
     target["trades"] = source["trades"]
 
 
-@kernel(bare=True)
+@inner()
 def _name_bar(bar: np.void, symbol: int, timeframe: int, open_time: int) -> None:
     bar["symbol"] = symbol
     bar["timeframe"] = timeframe
     bar["open_time"] = open_time
 
 
-@kernel(bare=True)
+@inner()
 def _roll(forming: np.void, bar: np.void, incomplete: int) -> None:
     """Add a closed base bar to a higher bar under construction."""
     if forming["have"] == 0:
@@ -167,7 +167,7 @@ def _roll(forming: np.void, bar: np.void, incomplete: int) -> None:
     forming["have"] += 1
 
 
-@kernel(bare=True)
+@inner()
 def commit_series(
     state: State, symbol: int, timeframe: int, index: int, incomplete: int, writes: int, events: Records, n: int
 ) -> int:
@@ -197,7 +197,7 @@ def commit_series(
     )
 
 
-@kernel(bare=True)
+@inner()
 def _warm(state: State, symbol: int) -> int:
     for k in range(len(state.parameters)):
         if state.accumulators[symbol, k]["count"] < state.parameters[k]["warm_bars"]:
@@ -205,7 +205,7 @@ def _warm(state: State, symbol: int) -> int:
     return 1
 
 
-@kernel(bare=True)
+@inner()
 def _complete(state: State, symbol: int, timeframe: int, open_time: int, incomplete: int) -> int:
     """Add the closed base bar at `open_time` to a higher bar; 1 if that bar is now in its ring, to be committed."""
     p = state.parameters[timeframe]
@@ -229,7 +229,7 @@ def _complete(state: State, symbol: int, timeframe: int, open_time: int, incompl
     return 1
 
 
-@kernel(bare=True)
+@inner()
 def commit_bar(
     state: State,
     symbol: int,
@@ -265,7 +265,7 @@ def commit_bar(
     return nb, ne
 
 
-@kernel(bare=True)
+@inner()
 def fill_empty(bar: np.void, close: float) -> None:
     """A bar without trades repeats the close before it."""
     bar["open"] = close
@@ -277,7 +277,7 @@ def fill_empty(bar: np.void, close: float) -> None:
     bar["trades"] = 0
 
 
-@kernel(bare=True)
+@inner()
 def close_bar(
     state: State, symbol: int, open_time: int, bars_out: Records, nb: int, events: Records, ne: int
 ) -> tuple[int, int]:

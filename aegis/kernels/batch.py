@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels import steps
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 
 __all__ = ["BoolArray", "FloatArray"]
 
@@ -116,7 +116,7 @@ def macd(values: FloatArray, fast: int, slow: int, signal: int) -> tuple[FloatAr
     return line, average, histogram
 
 
-@kernel(bare=True)
+@inner()
 def _add_four(total: FloatArray, values: FloatArray, start: int, base: FloatArray) -> None:
     """Four steps of a sum at once, in order: the totals are fetched and put back a quarter as often."""
     count = len(total)
@@ -126,7 +126,7 @@ def _add_four(total: FloatArray, values: FloatArray, start: int, base: FloatArra
         total[i] = (((total[i] + (a[i] - base[i])) + (b[i] - base[i])) + (c[i] - base[i])) + (d[i] - base[i])
 
 
-@kernel(bare=True)
+@inner()
 def _add_four_squares(total: FloatArray, values: FloatArray, start: int, base: FloatArray) -> None:
     count = len(total)
     a, b = values[start : start + count], values[start + 1 : start + 1 + count]
@@ -136,7 +136,7 @@ def _add_four_squares(total: FloatArray, values: FloatArray, start: int, base: F
         total[i] = (((total[i] + one * one) + two * two) + three * three) + four * four
 
 
-@kernel(bare=True)
+@inner()
 def _moments(close: FloatArray, n: int, first: int, mid: FloatArray, sigma: FloatArray) -> None:
     """`steps.mean` and `steps.deviation` of the windows that end with the bars from `first` on, len(mid) of them.
 

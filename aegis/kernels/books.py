@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.book_events import EVENT, MARK, PUBLIC, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 
 __all__ = [
     "DEPTH_SLOTS", "EVENT", "MARK", "NEVER", "PUBLIC", "QUOTE", "STATE", "TRADE", "deepen", "first_touch", "size_at",
@@ -49,14 +49,14 @@ Int64 = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 
 
-@kernel(bare=True)
+@inner()
 def _missing(taken: Int64, symbol: int, side: int, slot: int, now_ms: int) -> int:
     """Steps of one taking that have not come back."""
     age = max(0, now_ms - taken[symbol, side, slot, 2])
     return int(taken[symbol, side, slot, 1] * max(0, REFILL_MS - age) // REFILL_MS)
 
 
-@kernel(bare=True)
+@inner()
 def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) -> int:
     """Steps at `price` that were taken and have not come back."""
     total = 0
@@ -66,7 +66,7 @@ def _remaining(taken: Int64, symbol: int, side: int, price: int, now_ms: int) ->
     return total
 
 
-@kernel(bare=True)
+@inner()
 def _usual_at(state: Int64, symbol: int, side: int, price: int) -> int:
     """Steps at a price where nothing of ours is missing."""
     if side == 0:
@@ -94,7 +94,7 @@ def size_at(state: Int64, taken: Int64, symbol: int, side: int, price: int, now_
     return size
 
 
-@kernel(bare=True)
+@inner()
 def _subtract(levels: Int64, taken: Int64, symbol: int, side: int, touch: int, now_ms: int) -> None:
     """From the levels of a side what is missing at each; a price has one slot at most."""
     for slot in range(taken.shape[2]):
@@ -105,7 +105,7 @@ def _subtract(levels: Int64, taken: Int64, symbol: int, side: int, touch: int, n
             levels[symbol, side, k] = max(0, levels[symbol, side, k] - missing)
 
 
-@kernel(bare=True)
+@inner()
 def _forget(state: Int64, taken: Int64, symbol: int, now_ms: int) -> None:
     """Drop takings that have come back in full."""
     live = 0
@@ -119,7 +119,7 @@ def _forget(state: Int64, taken: Int64, symbol: int, now_ms: int) -> None:
     state[symbol, TAKINGS] = live
 
 
-@kernel(bare=True)
+@inner()
 def _refresh(state: Int64, levels: Int64, taken: Int64, symbol: int, now_ms: int) -> bool:
     """Recompute what is displayed; True when the touch or its sizes changed.
 
@@ -169,7 +169,7 @@ def deepen(first: int, last: int, state: Int64, levels: Int64, taken: Int64) -> 
                 levels[symbol, side, k] = size_at(state, taken, symbol, side, touch + away * k, 0)
 
 
-@kernel(bare=True)
+@inner()
 def _publish_quote(
     state: Int64, levels: Int64, symbol: int, time_ns: int, public: Records, count: int, mute: bool
 ) -> int:
@@ -188,7 +188,7 @@ def _publish_quote(
     return count + 1
 
 
-@kernel(bare=True)
+@inner()
 def _publish_trade(
     state: Int64, symbol: int, time_ns: int, side: int, price: int, qty: int, order: int, public: Records, count: int,
     mute: bool,
@@ -214,7 +214,7 @@ def _publish_trade(
     return count + 1
 
 
-@kernel(bare=True)
+@inner()
 def _publish_mark(
     state: Int64, symbol: int, time_ns: int, mark_e8: int, index_e8: int, public: Records, count: int
 ) -> int:
@@ -251,7 +251,7 @@ def _step_example() -> tuple[Any, ...]:
             np.zeros(1, PUBLIC), 0, False)  # fmt: skip
 
 
-@kernel(bare=True)
+@inner()
 def _apply(
     event: np.void, state: Int64, levels: Int64, taken: Int64, public: Records, count: int, mute: bool
 ) -> tuple[int, bool]:
@@ -342,7 +342,7 @@ def first_touch(
     return -1
 
 
-@kernel(bare=True)
+@inner()
 def _remember(state: Int64, taken: Int64, symbol: int, side: int, price: int, steps: int, now_ms: int) -> None:
     """Add a taking: to the same price's slot, else to an empty one, else in place of the smallest."""
     best = 0

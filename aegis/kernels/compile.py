@@ -19,9 +19,16 @@ import numba
 import numpy as np
 import platformdirs
 
-__all__ = ["REGISTRY", "cache_key", "configure_cache", "kernel"]
+from aegis.kernels.linking import Entry, Inner
+
+__all__ = ["REGISTRY", "cache_key", "configure_cache", "inner", "kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Of every kernel. Nobody asks for the address of one (`no_cfunc_wrapper`).
+_OPTIONS: dict[str, Any] = {
+    "nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": None, "no_cfunc_wrapper": True,
+}  # fmt: skip
 
 #: (dispatcher, maker of example arguments) of every kernel that Python code calls; `runtime/warm.py` compiles them.
 REGISTRY: list[tuple[Any, Callable[[], tuple[Any, ...]]]] = []
@@ -54,41 +61,43 @@ def configure_cache() -> None:
     numba.config.CACHE_DIR = str(directory)
 
 
-def _forget_constants(dispatcher: Any) -> None:
-    """Let calls with constants share one machine code: numba would compile the callee anew for every value.
-
-    The method is one of numba's inside; should it be gone, this fails at the first import instead of compiling longer.
-    """
-    resolve = dispatcher.get_call_template
-
-    def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-        return resolve(
-            tuple(numba.types.unliteral(kind) for kind in args),
-            {name: numba.types.unliteral(kind) for name, kind in kws.items()},
-        )
-
-    dispatcher.get_call_template = get_call_template
-
-
 def kernel(
     example: Callable[[], tuple[Any, ...]] | None = None, *, bare: bool = False, inline: bool = False
 ) -> Callable[[F], F]:
-    """Declare a compiled function: no GIL, cached, IEEE arithmetic, no parallel reductions.
+    """Declare a compiled function that Python calls: no GIL, cached, IEEE arithmetic, no parallel reductions.
 
     Args:
-        example: makes arguments of the types that Python callers pass. Kernels called only by other kernels need none.
-        bare: compiled without reference counting. Such a kernel makes no array and calls bare kernels only; what it
+        example: makes arguments of the types that the engine, the exchange or a replay pass; those of a library, which
+            are compiled when they are first called, need none.
+        bare: compiled without reference counting. Such a kernel makes no array and calls inner kernels only; what it
             saves is an atomic increment for each array at each call, which is most of the cost of a small kernel.
+        inline: as of `inner`.
+    """
+
+    def declare(function: F) -> F:
+        if numba.config.DISABLE_JIT:
+            return function
+        options = {"forceinline": inline} | ({"_nrt": False} if bare else {})
+        dispatcher = Entry(function, targetoptions=_OPTIONS | options)
+        dispatcher.enable_caching()
+        if example is not None:
+            REGISTRY.append((dispatcher, example))
+        return cast(F, dispatcher)
+
+    return declare
+
+
+def inner(*, inline: bool = False) -> Callable[[F], F]:
+    """Declare a compiled function that only kernels call, Python never. It makes no array, and is always bare.
+
+    Args:
         inline: its machine code is copied into its callers. For the few small kernels that run for each byte or field.
     """
 
     def declare(function: F) -> F:
-        options = {"_nrt": False} if bare else {}
-        dispatcher = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=inline, **options)(function)
-        if not numba.config.DISABLE_JIT:
-            _forget_constants(dispatcher)
-        if example is not None:
-            REGISTRY.append((dispatcher, example))
-        return cast(F, dispatcher)
+        if numba.config.DISABLE_JIT:
+            return function
+        options = {"_nrt": False, "forceinline": inline, "no_cpython_wrapper": True}
+        return cast(F, Inner(function, targetoptions=_OPTIONS | options))
 
     return declare

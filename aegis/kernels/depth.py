@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.fields import (
     CELL_AT,
     CELL_STATE,
@@ -35,7 +35,7 @@ _PREVIOUS = cell("p")
 _LISTED = 7  # KIND of a list of levels
 
 
-@kernel(bare=True)
+@inner()
 def _skip_number(data: Bytes, position: int, end: int) -> int:
     """Position behind `"digits[.digits]"`, or REFUSED."""
     start = position + 1
@@ -55,7 +55,7 @@ def _skip_number(data: Bytes, position: int, end: int) -> int:
     return position + 1
 
 
-@kernel(bare=True)
+@inner()
 def _skip_levels(data: Bytes, position: int, end: int) -> int:
     """Position behind `[["price","quantity"],...]` without white space, or REFUSED."""
     if position + 1 >= end or byte_at(data, position) != _OPEN:
@@ -80,7 +80,7 @@ def _skip_levels(data: Bytes, position: int, end: int) -> int:
         position += 1
 
 
-@kernel(bare=True)
+@inner()
 def _key(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """A key and its colon: (position behind them or REFUSED, its cell)."""
     if position + 5 >= end or byte_at(data, position) != _QUOTE:
@@ -100,7 +100,7 @@ def _key(data: Bytes, position: int, end: int) -> tuple[int, int]:
     return REFUSED, 0
 
 
-@kernel(bare=True)
+@inner()
 def _complete(cells: Cells) -> bool:
     """Every field is there and of the right kind and size."""
     if cells[KIND, _BIDS] != _LISTED or cells[KIND, _ASKS] != _LISTED or cells[KIND, _SYMBOL] != TEXT:
@@ -116,7 +116,7 @@ def _complete(cells: Cells) -> bool:
     )
 
 
-@kernel(bare=True)
+@inner()
 def judge_depth(data: Bytes, position: int, end: int, cells: Cells) -> int:
     """Position behind a depth update in the venue's own form (`e` first, no white space), or REFUSED.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 
 __all__ = ["put", "put_decimal", "put_integer", "put_slice"]
 
@@ -24,7 +24,7 @@ _POINT = 46
 _ZERO = 48
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def put(out: Bytes, at: int, text: Bytes) -> int:
     """Copy all of `text` to `out[at:]`; returns the position behind it."""
     length = len(text)
@@ -33,7 +33,7 @@ def put(out: Bytes, at: int, text: Bytes) -> int:
     return at + length
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def put_slice(out: Bytes, at: int, text: Bytes, start: int, end: int) -> int:
     """Copy `text[start:end]` to `out[at:]`; returns the position behind it."""
     for offset in range(end - start):
@@ -41,7 +41,7 @@ def put_slice(out: Bytes, at: int, text: Bytes, start: int, end: int) -> int:
     return at + end - start
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _length(value: Any) -> int:
     """How many digits a uint64 has, at most _MOST_DIGITS."""
     digits = 1
@@ -50,7 +50,7 @@ def _length(value: Any) -> int:
     return digits
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put_backwards(out: Bytes, end: int, value: Any, digits: int) -> Any:
     """Write the last `digits` digits of a uint64 so that they end before `end`; returns what is left in front."""
     while digits >= 2:
@@ -68,7 +68,7 @@ def _put_backwards(out: Bytes, end: int, value: Any, digits: int) -> Any:
     return value
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def put_integer(out: Bytes, at: int, value: int) -> int:
     """A whole number that is not negative; returns the position behind it."""
     number = np.uint64(value)
@@ -77,7 +77,7 @@ def put_integer(out: Bytes, at: int, value: int) -> int:
     return at + digits
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def put_decimal(out: Bytes, at: int, value: int, decimals: int) -> int:
     """value / 10**decimals with exactly `decimals` digits behind the point, no point where there are none.
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.books import PUBLIC, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.digits import put, put_decimal, put_integer, put_slice
 from aegis.kernels.history import AGGREGATE
 
@@ -120,22 +120,22 @@ _ST_CLOSE, _OPEN_ARRAY, _COMMA, _CLOSE_ARRAY = _text(',"st":1}'), _text("["), _t
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put_name(out: Bytes, at: int, labels: Labels, symbol: int) -> int:
     return put_slice(out, at, labels.text, labels.spec[symbol, _NAME], labels.spec[symbol, _NAME_END])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put_price(out: Bytes, at: int, labels: Labels, symbol: int, ticks: int) -> int:
     return put_decimal(out, at, ticks * labels.spec[symbol, _PRICE_UNITS], labels.spec[symbol, _PRICE_DECIMALS])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put_quantity(out: Bytes, at: int, labels: Labels, symbol: int, steps: int) -> int:
     return put_decimal(out, at, steps * labels.spec[symbol, _STEP_UNITS], labels.spec[symbol, _QTY_DECIMALS])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _begin(out: Bytes, start: int, wrapped: bool, labels: Labels, symbol: int, stream: Bytes) -> int:
     """Start a frame at `start`: room for its header, and the wrapper where it is wrapped; symbol -1 has no name."""
     at = start + _HEAD
@@ -149,7 +149,7 @@ def _begin(out: Bytes, start: int, wrapped: bool, labels: Labels, symbol: int, s
     return at
 
 
-@kernel(bare=True)
+@inner()
 def _finish(out: Bytes, start: int, at: int, wrapped: bool) -> int:
     """End the frame whose text ends before `at`: close the wrapper, write the header; returns the position behind."""
     if wrapped:
@@ -175,7 +175,7 @@ def _finish(out: Bytes, start: int, at: int, wrapped: bool) -> int:
 
 
 # -- payloads ----------------------------------------------------------------------------------------------------------
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put_quote(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     symbol, now = row["symbol"], row["time_ns"] // _NS_PER_MS
     at = put_integer(out, put(out, at, _QUOTE_U), row["id"])
@@ -190,7 +190,7 @@ def _put_quote(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     return put(out, _put_name(out, put(out, at, _ST_PS), labels, symbol), _PS_CLOSE)
 
 
-@kernel(bare=True)
+@inner()
 def _put_trade(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     symbol, now = row["symbol"], row["time_ns"] // _NS_PER_MS
     at = put_integer(out, put(out, at, _TRADE_E), now)
@@ -202,7 +202,7 @@ def _put_trade(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     return put(out, at, _X_TRUE if row["side"] < 0 else _X_FALSE)
 
 
-@kernel(bare=True)
+@inner()
 def _put_aggregate(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     symbol, now = row["symbol"], row["time_ns"] // _NS_PER_MS
     at = put_integer(out, put(out, at, _AGGREGATE_E), now)
@@ -217,7 +217,7 @@ def _put_aggregate(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     return put(out, at, _M_TRUE if row["side"] < 0 else _M_FALSE)
 
 
-@kernel(bare=True)
+@inner()
 def _put_mark(out: Bytes, at: int, labels: Labels, row: np.void) -> int:
     at = put_integer(out, put(out, at, _MARK_E), row["time_ns"] // _NS_PER_MS)
     at = _put_name(out, put(out, at, _S), labels, row["symbol"])
@@ -238,7 +238,7 @@ def _no_records() -> Records:
     return np.zeros(0, PUBLIC)
 
 
-@kernel(bare=True)
+@inner()
 def _marks_of(out: Bytes, at: int, labels: Labels, row: np.void, wants: int, wrapped: bool) -> int:
     symbol = row["symbol"]
     if wants & MARKS:

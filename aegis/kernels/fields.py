@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.number import MAX_DIGITS, utf8_ok
 
 __all__ = [
@@ -58,13 +58,13 @@ def cell(letter: str) -> int:
     return ord(letter) & 63
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def byte_at(data: Bytes, position: int) -> Any:
     """`data[position]` as a signed integer, for a position that is not negative: none is counted from the end."""
     return np.int64(data[np.uint64(position)])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def skip_space(data: Bytes, position: int, end: int) -> int:
     """The first position that holds no JSON white space."""
     while position < end:
@@ -75,7 +75,7 @@ def skip_space(data: Bytes, position: int, end: int) -> int:
     return position
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def text_equals(data: Bytes, start: int, end: int, text: Bytes) -> bool:
     """Whether `data[start:end]` is `text`."""
     if end - start != text.shape[0]:
@@ -86,7 +86,7 @@ def text_equals(data: Bytes, start: int, end: int, text: Bytes) -> bool:
     return True
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _close_text(data: Bytes, start: int, position: int, end: int) -> int:
     """Position of the quote that ends a string without escapes whose bytes before `position` were read, or REFUSED."""
     high = False
@@ -101,7 +101,7 @@ def _close_text(data: Bytes, start: int, position: int, end: int) -> int:
     return REFUSED
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _read_text(data: Bytes, position: int, end: int, cells: Cells, index: int) -> int:
     """A string whose opening quote is behind `position`; digits with one point inside become a DECIMAL on the way."""
     start = position
@@ -134,7 +134,7 @@ def _read_text(data: Bytes, position: int, end: int, cells: Cells, index: int) -
     return position + 1
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _read_integer(data: Bytes, position: int, end: int, cells: Cells, index: int) -> int:
     start = position
     value = 0
@@ -155,7 +155,7 @@ _FALSE = np.frombuffer(b"false", np.uint8).copy()
 _NULL = np.frombuffer(b"null", np.uint8).copy()
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_value(data: Bytes, position: int, end: int, cells: Cells, index: int) -> int:
     """A string, whole number, true, false or null into `cells[index]`.
 
@@ -181,7 +181,7 @@ def read_value(data: Bytes, position: int, end: int, cells: Cells, index: int) -
     return REFUSED
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _read_key(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """A key whose opening quote is at `position`: (position behind its closing quote or REFUSED, its cell)."""
     if position + 2 >= end or byte_at(data, position) != _QUOTE:
@@ -200,7 +200,7 @@ def _read_key(data: Bytes, position: int, end: int) -> tuple[int, int]:
     return close + 1, CELL_AT
 
 
-@kernel(bare=True)
+@inner()
 def read_decimal(data: Bytes, start: int, end: int, cells: Cells, index: int) -> bool:
     """Read `data[start:end]`, digits with at most one point inside, into `cells[index]`; false where it is not that."""
     mantissa = 0
@@ -221,7 +221,7 @@ def read_decimal(data: Bytes, start: int, end: int, cells: Cells, index: int) ->
     return True
 
 
-@kernel(bare=True)
+@inner()
 def read_object(data: Bytes, position: int, end: int, cells: Cells) -> int:
     """A flat object whose `{` is at `position`, into `cells`; the cells of absent keys get KIND 0.
 

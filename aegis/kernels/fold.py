@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.analysis import OUT_FULL, AnalysisParams, analyse, new_state, out_room
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.layout import BAR, EVENT
 from aegis.kernels.lines import LINE
 from aegis.kernels.market import AGG_TRADE as SOURCE_AGG_TRADE
@@ -34,7 +34,7 @@ FRAMES, NOT_TICKS, ROWS, BARS, LOTS = range(5)
 TOTALS = 5
 
 
-@kernel(bare=True)
+@inner()
 def _close(
     table: Table, batch: Records, state: State, bars: Records, events: Records, lateness_ms: int,
     totals: npt.NDArray[np.int64],

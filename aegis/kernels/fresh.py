@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.books import MARK, PUBLIC, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 
 __all__ = ["Walk", "fresh", "fresh_marks", "new_walk"]
 
@@ -58,7 +58,7 @@ def _example() -> Walk:
     return new_walk([100_000], [1_000_000], [1000], 1, 1)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _next(random: npt.NDArray[np.uint64]) -> Any:
     value = random[0]
     value ^= value << np.uint64(13)
@@ -68,7 +68,7 @@ def _next(random: npt.NDArray[np.uint64]) -> Any:
     return value
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _part(value: Any, shift: int, count: int) -> int:
     """A whole number below `count`, at most 2**16, out of 16 bits of a draw."""
     return int((np.int64((value >> np.uint64(shift)) & np.uint64(0xFFFF)) * count) >> 16)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.fields import Bytes, byte_at
 from aegis.kernels.market import HASH_START, hash_step
 from aegis.kernels.number import MAX_DIGITS, decimal_fits
@@ -30,7 +30,7 @@ def text(characters: str) -> Bytes:
     return np.frombuffer(characters.encode(), np.uint8).copy()
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def expect(data: Bytes, position: int, end: int, text: Bytes) -> int:
     """The position behind `text`, or -1 where something else stands there or `position` is negative."""
     length = len(text)
@@ -42,7 +42,7 @@ def expect(data: Bytes, position: int, end: int, text: Bytes) -> int:
     return position + length if difference == 0 else -1
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def eight(data: Bytes, position: int) -> Any:
     """Eight bytes as one word, the first lowest."""
     word = np.uint64(0)
@@ -51,12 +51,12 @@ def eight(data: Bytes, position: int) -> Any:
     return word
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _are_digits(word: Any) -> bool:
     return bool((word & _HIGH) == _DIGIT and ((word & _LOW) + _SIX) & _CARRY == np.uint64(0))
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _number(word: Any) -> int:
     """The value of eight digits; no step overflows."""
     word = word & _LOW
@@ -66,7 +66,7 @@ def _number(word: Any) -> int:
     return int(np.int64(word))
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_time(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """Milliseconds of 13 digits: (position behind them or -1, value)."""
     if position < 0 or end - position < _TIME_DIGITS:
@@ -77,7 +77,7 @@ def read_time(data: Bytes, position: int, end: int) -> tuple[int, int]:
     return position + _TIME_DIGITS, _number(front) // 1000 * 100_000_000 + _number(back)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_identity(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """A whole number: (position behind its digits or -1, value)."""
     if position < 0 or end - position < MAX_DIGITS or byte_at(data, position) == _ZERO:
@@ -97,7 +97,7 @@ def read_identity(data: Bytes, position: int, end: int) -> tuple[int, int]:
     return -1, 0
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_price(data: Bytes, position: int, end: int) -> tuple[int, int, int]:
     """Digits with one point inside at most, and the quote that ends them: (position behind or -1, digits, decimals).
 
@@ -131,7 +131,7 @@ def read_price(data: Bytes, position: int, end: int) -> tuple[int, int, int]:
     return position + 1, mantissa, decimals
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_name(data: Bytes, position: int, end: int, last: int) -> tuple[int, int]:
     """Printable ASCII without escapes up to the byte `last`: (its position or -1, hash of the name)."""
     value = HASH_START

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.layout import HIT
 from aegis.kernels.market import (
     GAP_LAST,
@@ -57,7 +57,7 @@ _ARMED = 1
 _FIRED = 2
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _count(table: Table, symbol: int, source: int, change: int) -> None:
     state = table.symbols[symbol]
     if source == LAST:
@@ -68,26 +68,26 @@ def _count(table: Table, symbol: int, source: int, change: int) -> None:
         state["armed_quote"] += change
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _reached(side: int, level: float, price: float) -> bool:
     # A price of 0 means an empty side of the book, NaN means never heard: neither reaches anything.
     return price > 0.0 and (price <= level if side > 0 else price >= level)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _gap_bit(source: int) -> int:
     if source == LAST:
         return GAP_LAST
     return GAP_MARK if source == MARK else GAP_QUOTE
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def ring_room(table: Table) -> int:
     """Hits that the ring can still take."""
     return int(table.hits.shape[0] - (table.scalars[HIT_TAIL] - table.scalars[HIT_HEAD]))
 
 
-@kernel(bare=True)
+@inner()
 def _fire(table: Table, symbol: int, slot: int, price: float, event_ms: int, after_gap: int) -> None:
     level = table.levels[symbol, slot]
     level["state"] = _FIRED
@@ -106,7 +106,7 @@ def _fire(table: Table, symbol: int, slot: int, price: float, event_ms: int, aft
     table.counters[LEVELS_FIRED] += 1
 
 
-@kernel(bare=True)
+@inner()
 def check(table: Table, symbol: int, source: int, price: float, event_ms: int, now_ns: int) -> int:
     """Fire every armed level of `source` that `price` reaches. The caller has made sure that the ring has room.
 
@@ -130,7 +130,7 @@ def check(table: Table, symbol: int, source: int, price: float, event_ms: int, n
     return fired
 
 
-@kernel(bare=True)
+@inner()
 def _slot_for(table: Table, symbol: int, identity: int, now_ns: int) -> int:
     """The slot of this id, else a free or an expired one, else -1."""
     found = -1
@@ -143,7 +143,7 @@ def _slot_for(table: Table, symbol: int, identity: int, now_ns: int) -> int:
     return found
 
 
-@kernel(bare=True)
+@inner()
 def _seen(table: Table, symbol: int, source: int) -> tuple[float, int]:
     """The newest price of a source and its event time."""
     state = table.symbols[symbol]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.fields import byte_at
 from aegis.kernels.known_text import eight
 from aegis.kernels.market import AGG_TRADE, FIRED, FRAMES, SLOW_FRAMES, TRADE, Table, example_table
@@ -90,12 +90,12 @@ _DIGITS = 19
 _LARGEST = 2**63 - 1
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _is_space(byte: int) -> bool:
     return byte == 32 or 9 <= byte <= 13
 
 
-@kernel(bare=True)
+@inner()
 def _stamp(data: npt.NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
     """(receive time or -1, position behind the one space that follows it) of `data[start:end]`."""
     value = 0
@@ -195,7 +195,7 @@ HITS_FULL = 3  # the line at `next` could fire more levels than the ring takes: 
 SLOW = 4  # the line before `next` is left to the strict decoder
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _apply_line(data: npt.NDArray[np.uint8], line: np.void, symbol: int, table: Table) -> int:
     """What the reader has read is not read again; everything else is, from its text."""
     now_ns = line["now_ns"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.fields import byte_at
 from aegis.kernels.layout import HIT, LEVELS_PER_SYMBOL, ROW
 
@@ -172,7 +172,7 @@ KEY_BYTES = 128
 HASH_START = 2166136261
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def hash_step(value: int, byte: int) -> int:
     """FNV-1a, 32 bits, of one byte more."""
     return ((value ^ byte) * 16777619) & 0xFFFFFFFF
@@ -187,7 +187,7 @@ def hash_bytes(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     return value
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def find_hashed(table: Table, hashed: int, data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Index of the symbol whose bytes are `data[start:end]`, whose hash is known, or -1. The bytes decide."""
     mask = table.slots.shape[0] - 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 
 __all__ = ["MAX_DIGITS", "MAX_LOTS", "decimal", "decimal_fits", "lots", "utf8_ok"]
 
@@ -25,19 +25,19 @@ _POWERS = np.array([float(f"1e{n}") for n in range(_MAX_DECIMALS + 1)])
 _INTEGER_POWERS = np.array([10**n for n in range(MAX_DIGITS + 1)], np.int64)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def decimal_fits(mantissa: int, decimals: int) -> bool:
     """Whether `decimal` is exact for these."""
     return mantissa <= _MAX_MANTISSA and decimals <= _MAX_DECIMALS
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def decimal(mantissa: int, decimals: int) -> float:
     """The double nearest to mantissa / 10**decimals, given that `decimal_fits`."""
     return float(mantissa / _POWERS[decimals])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def lots(mantissa: int, decimals: int, qty_decimals: int) -> int:
     """mantissa / 10**decimals in whole units of 10**-qty_decimals, or -1 where that is not exact or above MAX_LOTS."""
     if decimals > MAX_DIGITS:
@@ -54,7 +54,7 @@ def lots(mantissa: int, decimals: int, qty_decimals: int) -> int:
     return mantissa * unit
 
 
-@kernel(bare=True)
+@inner()
 def utf8_ok(data: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether the bytes are well-formed UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF)."""
     position = start

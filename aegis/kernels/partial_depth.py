@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.depth import judge_depth
 from aegis.kernels.fields import DECIMALS, END, MANTISSA, START, Bytes, Cells, byte_at, cell, read_decimal, text_equals
 from aegis.kernels.market import Table, example_table, find_symbol
@@ -61,7 +61,7 @@ def new_books(rows: int) -> Books:
     )
 
 
-@kernel(bare=True)
+@inner()
 def _number(data: Bytes, start: int, cells: Cells) -> int:
     """The number behind a quote into the cell for it; the position of its closing quote, -1 where it is not exact."""
     close = start
@@ -72,7 +72,7 @@ def _number(data: Bytes, start: int, cells: Cells) -> int:
     return close if decimal_fits(cells[MANTISSA, _NUMBER], cells[DECIMALS, _NUMBER]) else -1
 
 
-@kernel(bare=True)
+@inner()
 def _read_side(data: Bytes, position: int, side: int, qty_decimals: int, cells: Cells, books: Books) -> bool:
     """Levels that were judged sound, whose list begins at `position`, into the scratch row."""
     ranks, sums = books.ranks[-1, side], books.lots[-1, side]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.history import TAPE_BAR
 from aegis.kernels.philox import normal, poisson, uniforms
 from aegis.kernels.synthetic import (
@@ -51,7 +51,7 @@ def factor_path(key: Keys, place: int, step_s: float, volatility: float, out: Fl
         out[k] = market[FACTOR_SUM] - before
 
 
-@kernel()
+@inner()
 def _walk(
     params: Floats, key: Keys, place: int, step_s: float, volatility: float, factor: Floats, path: Floats
 ) -> None:
@@ -62,7 +62,7 @@ def _walk(
         path[k + 1] = path[k] + params[BETA] * factor[k] + scale * normal(u, v)
 
 
-@kernel()
+@inner()
 def _bars(
     params: Floats, key: Keys, place: int, step_s: float, volatility: float, path: Floats, mid: float, out: Records
 ) -> float:

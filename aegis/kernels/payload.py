@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.fields import (
     CELL_AT,
     CELL_STATE,
@@ -80,27 +80,27 @@ _COLON = 58
 _COMMA = 44
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _is_decimal(cells: Cells, index: int) -> bool:
     return bool(cells[KIND, index] == DECIMAL and decimal_fits(cells[MANTISSA, index], cells[DECIMALS, index]))
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _is_time(cells: Cells, index: int) -> bool:
     return bool(cells[KIND, index] == INTEGER and cells[MANTISSA, index] < MAX_MS)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _value(cells: Cells, index: int) -> float:
     return decimal(cells[MANTISSA, index], cells[DECIMALS, index])
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _is_event(data: Bytes, cells: Cells, name: Bytes) -> bool:
     return cells[KIND, _E] == TEXT and text_equals(data, cells[START, _E], cells[END, _E], name)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _symbol(table: Table, data: Bytes) -> int:
     """The symbol of the object in the cells: its index, -1 unknown, -2 coin-margined, -3 not readable here."""
     cells = table.cells
@@ -114,13 +114,13 @@ def _symbol(table: Table, data: Bytes) -> int:
     return find_symbol(table, data, cells[START, _S], cells[END, _S])
 
 
-@kernel(bare=True)
+@inner()
 def _skipped(table: Table, symbol: int) -> int:
     table.counters[UNKNOWN_SYMBOL if symbol == -1 else COIN_MARGINED] += 1
     return DROPPED
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _apply_quote_cells(table: Table, data: Bytes, recv_ns: int) -> int:
     cells = table.cells
     if not (_is_decimal(cells, _BID) and _is_decimal(cells, _BID_QTY)):
@@ -146,7 +146,7 @@ def _apply_quote_cells(table: Table, data: Bytes, recv_ns: int) -> int:
     )
 
 
-@kernel(bare=True)
+@inner()
 def _apply_trade_cells(table: Table, data: Bytes, source: int, recv_ns: int) -> int:
     cells = table.cells
     identity = _AGG_ID if source == AGG_TRADE else _TRADE_ID
@@ -185,7 +185,7 @@ def _apply_trade_cells(table: Table, data: Bytes, source: int, recv_ns: int) -> 
     )
 
 
-@kernel(bare=True)
+@inner()
 def _funding(data: Bytes, cells: Cells) -> tuple[bool, float]:
     """The funding rate, which alone may be negative or empty: (readable, value)."""
     if _is_decimal(cells, _FUNDING):
@@ -200,7 +200,7 @@ def _funding(data: Bytes, cells: Cells) -> tuple[bool, float]:
     return (True, -_value(cells, CELL_AT)) if _is_decimal(cells, CELL_AT) else (False, np.nan)
 
 
-@kernel(bare=True)
+@inner()
 def _mark_symbol(table: Table, data: Bytes) -> int:
     """Check the mark price in the cells: its symbol, or what `_symbol` says, -3 also where a field is not readable."""
     cells = table.cells
@@ -213,7 +213,7 @@ def _mark_symbol(table: Table, data: Bytes) -> int:
     return _symbol(table, data)
 
 
-@kernel(bare=True)
+@inner()
 def _apply_mark_cells(table: Table, data: Bytes, symbol: int, recv_ns: int) -> int:
     cells = table.cells
     return apply_mark(
@@ -228,7 +228,7 @@ def _apply_mark_cells(table: Table, data: Bytes, symbol: int, recv_ns: int) -> i
     )
 
 
-@kernel(bare=True)
+@inner()
 def _apply_cells(table: Table, data: Bytes, recv_ns: int) -> int:
     cells = table.cells
     if _is_event(data, cells, _QUOTE_EVENT):
@@ -245,7 +245,7 @@ def _apply_cells(table: Table, data: Bytes, recv_ns: int) -> int:
     return _apply_mark_cells(table, data, symbol, recv_ns)
 
 
-@kernel(bare=True)
+@inner()
 def _check_array(table: Table, data: Bytes, position: int, end: int) -> tuple[int, int]:
     """First pass over an array: every element must be a readable mark price.
 
@@ -275,7 +275,7 @@ def _check_array(table: Table, data: Bytes, position: int, end: int) -> tuple[in
         position = skip_space(data, position + 1, end)
 
 
-@kernel(bare=True)
+@inner()
 def _apply_array(table: Table, data: Bytes, position: int, end: int, recv_ns: int) -> int:
     """Second pass over an array that `_check_array` has read: all its elements act, whatever fires."""
     status = DROPPED
@@ -292,7 +292,7 @@ def _apply_array(table: Table, data: Bytes, position: int, end: int, recv_ns: in
     return status
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _is_wrapped(data: Bytes, position: int, end: int) -> bool:
     """Whether the object at `position` begins with the key `stream` or `data`."""
     start = skip_space(data, position + 1, end) + 1
@@ -303,7 +303,7 @@ def _is_wrapped(data: Bytes, position: int, end: int) -> bool:
     )
 
 
-@kernel(bare=True)
+@inner()
 def _unwrap(table: Table, data: Bytes, position: int, end: int) -> tuple[int, int, int]:
     """Read `{"stream":"..","data":X}` in either order, and X with it.
 
@@ -351,7 +351,7 @@ def _unwrap(table: Table, data: Bytes, position: int, end: int) -> tuple[int, in
         position = skip_space(data, position + 1, end)
 
 
-@kernel(bare=True)
+@inner()
 def apply_payload(table: Table, data: Bytes, start: int, end: int, recv_ns: int) -> int:
     """Read `data[start:end]` as one market payload and apply it.
 

@@ -11,7 +11,7 @@ from math import cos, exp, log, pi, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 
 __all__ = ["gamma", "normal", "philox", "poisson", "student4", "uniforms"]
 
@@ -40,7 +40,7 @@ def philox(c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, k0: np.ui
     return c0, c1, c2, c3
 
 
-@kernel()
+@inner()
 def uniforms(key: Keys, place: int, index: int) -> tuple[float, float, float, float]:
     """Four uniform numbers inside (0, 1): number `index` of the draws that belong to `place` (a time bin)."""
     where = np.uint64(place)
@@ -53,19 +53,19 @@ def uniforms(key: Keys, place: int, index: int) -> tuple[float, float, float, fl
     )
 
 
-@kernel()
+@inner()
 def normal(u: float, v: float) -> float:
     """A standard normal number of two uniform ones (Box-Muller)."""
     return sqrt(-2.0 * log(u)) * cos(2.0 * pi * v)
 
 
-@kernel()
+@inner()
 def student4(u: float, v: float, w: float, x: float) -> float:
     """A number of Student's t distribution with four degrees of freedom, of four uniform ones."""
     return normal(u, v) / sqrt(-0.5 * log(w * x))
 
 
-@kernel()
+@inner()
 def gamma(shape: float, key: Keys, place: int, index: int) -> float:
     """A Gamma(shape, 1) number, shape below 1 (Ahrens and Dieter's GS); uses draws from `index` on."""
     b = 1.0 + shape / exp(1.0)
@@ -83,7 +83,7 @@ def gamma(shape: float, key: Keys, place: int, index: int) -> float:
     return shape
 
 
-@kernel()
+@inner()
 def poisson(mean: float, u: float) -> int:
     """A Poisson number by inversion of one uniform number; `mean` at most a few dozen."""
     k = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.fields import Bytes, byte_at
 from aegis.kernels.known_text import expect, read_identity, read_name, read_price, read_time, text
 from aegis.kernels.market import AGG_TRADE, TRADE, Table, find_hashed
@@ -75,7 +75,7 @@ class Trade(NamedTuple):
     buyer_is_maker: bool
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _same(data: Bytes, first: int, second: int, length: int) -> bool:
     difference = 0
     for offset in range(length):
@@ -83,7 +83,7 @@ def _same(data: Bytes, first: int, second: int, length: int) -> bool:
     return difference == 0
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _tail(data: Bytes, position: int, end: int, name: int, length: int) -> int:
     """The optional `st` and `ps` behind the quote; the position of the closing brace, or -1."""
     if not 0 <= position < end or byte_at(data, position) != _COMMA:
@@ -97,7 +97,7 @@ def _tail(data: Bytes, position: int, end: int, name: int, length: int) -> int:
     return position + length + 1 if byte_at(data, position + length) == _QUOTE else -1
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _unwrap(data: Bytes, position: int, end: int, stream: Bytes) -> tuple[int, bool]:
     """(position of the event, whether a wrapper of this stream is around it); the position -1 in a strange one."""
     inner = expect(data, position, end, _WRAPPER)
@@ -106,20 +106,20 @@ def _unwrap(data: Bytes, position: int, end: int, stream: Bytes) -> tuple[int, b
     return expect(data, expect(data, read_name(data, inner, end, _AT)[0], end, stream), end, _DATA), True
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _letter(data: Bytes, position: int, end: int) -> int:
     """Of the key that begins at the comma at `position`; 0 where there is none."""
     return int(byte_at(data, position + 2)) if 0 <= position < end - 2 else 0
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _close(data: Bytes, position: int, end: int, wrapped: bool) -> int:
     """The closing braces: position behind them, or -1."""
     position = expect(data, position, end, _CLOSE)
     return expect(data, position, end, _CLOSE) if wrapped else position
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def read_quote(data: Bytes, position: int, end: int) -> Quote:
     """`data[position:end]` as a bookTicker that begins there."""
     position, wrapped = _unwrap(data, position, end, _QUOTE_STREAM)
@@ -148,7 +148,7 @@ def read_quote(data: Bytes, position: int, end: int) -> Quote:
     )  # fmt: skip
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _flag(data: Bytes, position: int, end: int) -> tuple[int, bool]:
     """`m` and its value: (position behind it or -1, value)."""
     position = expect(data, position, end, _MAKER)
@@ -159,7 +159,7 @@ def _flag(data: Bytes, position: int, end: int) -> tuple[int, bool]:
     return expect(data, position, end, _FALSE), False
 
 
-@kernel(bare=True)
+@inner()
 def read_trade(data: Bytes, position: int, end: int) -> Trade:
     """`data[position:end]` as an aggTrade or a trade that begins there."""
     start = position
@@ -204,7 +204,7 @@ def read_trade(data: Bytes, position: int, end: int) -> Trade:
     )  # fmt: skip
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def quick_quote(table: Table, data: Bytes, position: int, end: int, recv_ns: int) -> int:
     """Read `data[position:end]` as a bookTicker of a known form and apply it; MISSED where it is none."""
     quote = read_quote(data, position, end)
@@ -220,7 +220,7 @@ def quick_quote(table: Table, data: Bytes, position: int, end: int, recv_ns: int
     )  # fmt: skip
 
 
-@kernel(bare=True)
+@inner()
 def quick_trade(table: Table, data: Bytes, position: int, end: int, recv_ns: int) -> int:
     """Read `data[position:end]` as an aggTrade or trade of a known form and apply it; MISSED where it is none."""
     trade = read_trade(data, position, end)
@@ -238,7 +238,7 @@ def quick_trade(table: Table, data: Bytes, position: int, end: int, recv_ns: int
     )  # fmt: skip
 
 
-@kernel(bare=True)
+@inner()
 def apply_text(table: Table, data: Bytes, start: int, end: int, recv_ns: int) -> int:
     """`payload.apply_payload`, with a short way for what comes most.
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels import abreast, steps
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.sane import OK, fault
 from aegis.kernels.state import Records
 
@@ -71,7 +71,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 # -- groups of indicators ----------------------------------------------------------------------------------------------
-@kernel(bare=True)
+@inner()
 def _averages(held: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m: int) -> None:
     """Exponential averages, of which MACD is made."""
     end, close = at + m, work[_CLOSE, :m]
@@ -97,7 +97,7 @@ def _averages(held: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m
             histogram[i] = line[i] - average[i]
 
 
-@kernel(bare=True)
+@inner()
 def _ranges(held: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m: int) -> None:
     """What compares a bar with the one before: ranges and strength. `held` still has that bar."""
     end, close, last = at + m, work[_CLOSE, :m], held[_LAST_CLOSE, at : at + m]
@@ -123,7 +123,7 @@ def _ranges(held: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m: 
             strength[i] = steps.strength(gain[i], loss[i])
 
 
-@kernel(bare=True)
+@inner()
 def _direction(held: FloatArray, at: int, t: int, n: int, work: FloatArray, m: int) -> None:
     end, high, low = at + m, work[_HIGH, :m], work[_LOW, :m]
     last_high, last_low = held[_LAST_HIGH, at:end], held[_LAST_LOW, at:end]
@@ -145,7 +145,7 @@ def _direction(held: FloatArray, at: int, t: int, n: int, work: FloatArray, m: i
         abreast.copy(work[_ADX, :m], adx)
 
 
-@kernel(bare=True)
+@inner()
 def _bands(windows: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m: int) -> None:
     """Means and deviations of the last n closes, and of their changes."""
     closes, close = windows[_CLOSES], work[_CLOSE, :m]
@@ -172,7 +172,7 @@ def _bands(windows: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m
         width[i] = (upper[i] - lower[i]) / mid[i]
 
 
-@kernel(bare=True)
+@inner()
 def _stochastic(windows: FloatArray, at: int, t: int, p: np.void, work: FloatArray, m: int) -> None:
     n, k, d = p["stochastic"], p["smooth_k"], p["smooth_d"]
     if t < n - 1:
@@ -190,7 +190,7 @@ def _stochastic(windows: FloatArray, at: int, t: int, p: np.void, work: FloatArr
         abreast.mean(windows[_SLOW_K], at, t, d, work[_STOCHASTIC_D, :m])
 
 
-@kernel(bare=True)
+@inner()
 def _begin_sessions(held: FloatArray, times: IntArray, at: int, t: int, p: np.void, bars: Records, m: int) -> None:
     """Series whose bar is the first of a session: only there is a time divided."""
     for i in range(m):
@@ -205,7 +205,7 @@ def _begin_sessions(held: FloatArray, times: IntArray, at: int, t: int, p: np.vo
         held[_SESSION_DELTA, at + i] = 0.0
 
 
-@kernel(bare=True)
+@inner()
 def _volume(held: FloatArray, times: IntArray, at: int, bars: Records, work: FloatArray, m: int) -> None:
     end, volume, worth, delta = at + m, work[_VOLUME, :m], work[_WORTH, :m], work[_DELTA, :m]
     session, total, balance = held[_SESSION_WORTH, at:end], held[_SESSION_VOLUME, at:end], held[_SESSION_DELTA, at:end]
@@ -228,7 +228,7 @@ def _volume(held: FloatArray, times: IntArray, at: int, bars: Records, work: Flo
 
 
 # -- a bar of every series ---------------------------------------------------------------------------------------------
-@kernel(bare=True)
+@inner()
 def _enter(windows: FloatArray, at: int, held: FloatArray, t: int, bars: Records, work: FloatArray, own: int) -> None:
     """The bars' prices and volumes as rows, and into the windows. `own`: place of the block in `held`."""
     slot, m = t & (windows.shape[1] - 1), len(bars)
@@ -247,7 +247,7 @@ def _enter(windows: FloatArray, at: int, held: FloatArray, t: int, bars: Records
         windows[_CHANGES, slot, at + i] = steps.log_change(close, held[_LAST_CLOSE, own + i]) if t > 0 else 0.0
 
 
-@kernel(bare=True)
+@inner()
 def _advance(
     held: FloatArray, times: IntArray, own: int, windows: FloatArray, at: int, t: int, bars: Records, p: np.void,
     work: FloatArray,
@@ -274,7 +274,7 @@ def _advance(
         times[_OPEN_TIME, own + i] = bars[i]["open_time"]
 
 
-@kernel(bare=True)
+@inner()
 def _show(
     numbers: FloatArray, counts: IntArray, held: FloatArray, own: int, t: int, p: np.void, work: FloatArray
 ) -> None:

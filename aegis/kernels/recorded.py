@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.depth import judge_depth
 from aegis.kernels.fields import (
     CELL_AT,
@@ -82,7 +82,7 @@ _U, _B, _BQ, _A, _AQ = cell("u"), cell("b"), cell("B"), cell("a"), cell("A")
 _P, _I, _T, _M = cell("p"), cell("i"), cell("T"), cell("m")
 
 
-@kernel(bare=True)
+@inner()
 def _has_wrapping_key(data: Bytes, start: int, end: int) -> bool:
     """Whether a frame that is not in the usual wrapper may be in an unusual one."""
     for position in range(start, end - _STREAM_KEY.shape[0]):
@@ -94,7 +94,7 @@ def _has_wrapping_key(data: Bytes, start: int, end: int) -> bool:
     return False
 
 
-@kernel(bare=True)
+@inner()
 def _payload(table: Table, data: Bytes, start: int, end: int) -> tuple[int, bool]:
     """(position of the event's object or REFUSED, whether a wrapper is around it) of a frame in the venue's form."""
     if end - start > 2 and text_equals(data, start, min(end, start + _HEAD.shape[0]), _HEAD):
@@ -108,7 +108,7 @@ def _payload(table: Table, data: Bytes, start: int, end: int) -> tuple[int, bool
     return (REFUSED if _has_wrapping_key(data, start, end) else start), False
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _scaled(reader: Reader, index: int, decimals: int, unit: int) -> int:
     """`_units` of a decimal in the cells, -1 also where it is none."""
     cells = reader.table.cells
@@ -117,7 +117,7 @@ def _scaled(reader: Reader, index: int, decimals: int, unit: int) -> int:
     return units(cells[MANTISSA, index], cells[DECIMALS, index], decimals, unit)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _quote_cells(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
     cells, terms = reader.table.cells, reader.terms[symbol]
     if cells[KIND, _U] != INTEGER:
@@ -131,7 +131,7 @@ def _quote_cells(reader: Reader, symbol: int, events: npt.NDArray[np.void], coun
     )  # fmt: skip
 
 
-@kernel(bare=True)
+@inner()
 def _trade_cells(
     reader: Reader, data: Bytes, symbol: int, line: np.void, kind: int, events: npt.NDArray[np.void], count: int
 ) -> int:
@@ -162,12 +162,12 @@ def _trade_cells(
     )  # fmt: skip
 
 
-@kernel(bare=True)
+@inner()
 def _mark_cells(reader: Reader, symbol: int, events: npt.NDArray[np.void], count: int) -> int:
     return add_mark(reader, symbol, _scaled(reader, _P, 8, 1), _scaled(reader, _I, 8, 1), events, count)
 
 
-@kernel(bare=True)
+@inner()
 def _kind(data: Bytes, start: int, end: int) -> int:
     if text_equals(data, start, end, _QUOTE_EVENT):
         return BOOK_TICKER_LINE
@@ -178,7 +178,7 @@ def _kind(data: Bytes, start: int, end: int) -> int:
     return MARK_LINE if text_equals(data, start, end, _MARK_EVENT) else UNREAD_LINE
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _read_quick_quote(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
     """The number of events after a quote of a known form, -1 where it is left to Python, or MISSED."""
     quote = read_quote(data, line["start"], line["end"])
@@ -206,7 +206,7 @@ def _read_quick_quote(reader: Reader, data: Bytes, line: np.void, events: npt.ND
     return after
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _tick(line: np.void, symbol: int, kind: int, identity: int) -> None:
     line["kind"] = kind
     line["symbol"] = symbol
@@ -214,7 +214,7 @@ def _tick(line: np.void, symbol: int, kind: int, identity: int) -> None:
     line["id"] = identity
 
 
-@kernel(bare=True)
+@inner()
 def _read_quick_trade(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
     """The same of a trade."""
     trade = read_trade(data, line["start"], line["end"])
@@ -247,7 +247,7 @@ def _read_quick_trade(reader: Reader, data: Bytes, line: np.void, events: npt.ND
     return after
 
 
-@kernel(bare=True)
+@inner()
 def _read_cells(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
     """The number of events after a line of any form, or -1 where it is left to Python; then nothing was changed."""
     table, cells = reader.table, reader.table.cells
@@ -279,7 +279,7 @@ def _read_cells(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[
     return after
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _read_line(reader: Reader, data: Bytes, line: np.void, events: npt.NDArray[np.void], count: int) -> int:
     """The number of events after the line, or -1 where it is left to Python; then nothing was changed."""
     after = _read_quick_quote(reader, data, line, events, count)

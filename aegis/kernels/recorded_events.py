@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.books import EVENT, MARK, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.lines import TRADE_LINE
 from aegis.kernels.market import Table, example_table
 from aegis.kernels.number import lots
@@ -64,7 +64,7 @@ def example_events() -> npt.NDArray[np.void]:
     return np.zeros(2, EVENT)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def units(mantissa: int, decimals: int, most: int, unit: int) -> int:
     """A decimal as a whole number of `unit * 10**-most`, or -1 where it is none or absurd."""
     value = lots(mantissa, decimals, most)
@@ -73,7 +73,7 @@ def units(mantissa: int, decimals: int, most: int, unit: int) -> int:
     return value // unit
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _put(event: np.void, time_ns: int, symbol: int, kind: int) -> None:
     event["time_ns"] = time_ns
     event["symbol"] = symbol
@@ -83,7 +83,7 @@ def _put(event: np.void, time_ns: int, symbol: int, kind: int) -> None:
     event["price"] = event["qty"] = event["order"] = event["mark_e8"] = event["index_e8"] = 0
 
 
-@kernel(bare=True)
+@inner()
 def add_quote(
     reader: Reader, symbol: int, update_id: int, bid: int, ask: int, bid_qty: int, ask_qty: int,
     events: npt.NDArray[np.void], count: int,
@@ -119,7 +119,7 @@ def add_quote(
     return count
 
 
-@kernel(bare=True)
+@inner()
 def add_trade(
     reader: Reader, symbol: int, kind: int, stamp: int, maker: bool, price: int, qty: int,
     events: npt.NDArray[np.void], count: int,
@@ -142,7 +142,7 @@ def add_trade(
     return count + 1
 
 
-@kernel(bare=True)
+@inner()
 def add_mark(reader: Reader, symbol: int, mark: int, index: int, events: npt.NDArray[np.void], count: int) -> int:
     """The number of events after a mark price in 1e-8, or -1."""
     if mark <= 0 or index <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.layout import BAR
 from aegis.kernels.state import Records
 
@@ -25,7 +25,7 @@ _TEXTS = {
 }
 
 
-@kernel(bare=True)
+@inner()
 def sane(bar: np.void) -> bool:
     """Prices are finite, positive and ordered, volumes are counts: nothing else may enter the state."""
     o, h, low, c = bar["open"], bar["high"], bar["low"], bar["close"]
@@ -35,7 +35,7 @@ def sane(bar: np.void) -> bool:
     return bool(0 <= bar["taker_buy"] <= bar["volume"] <= MAX_VOLUME and bar["trades"] >= 0)
 
 
-@kernel(bare=True)
+@inner()
 def fault(bar: np.void, timeframe_ms: int, expected: int) -> int:
     """Why a bar must not be taken, or OK; `expected` is the open time that must come next, -1 if any may."""
     opened = bar["open_time"]

@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.state import Records
 from aegis.kernels.steps import smooth, smooth_ema, strength, true_range
 
 __all__ = ["commit", "peek"]
 
 
-@kernel(bare=True)
+@inner()
 def _moments(ring: Records, index: int, close: float, n: int) -> tuple[float, float]:
     """Mean and population deviation of the n closes ending with bar `index`, whose own close is given."""
     mask = len(ring) - 1
@@ -33,7 +33,7 @@ def _moments(ring: Records, index: int, close: float, n: int) -> tuple[float, fl
     return mean, math.sqrt(squares / n)
 
 
-@kernel(bare=True)
+@inner()
 def _advance(held: np.void, high: float, low: float, close: float, p: np.void) -> tuple[float, float, float, float]:
     """The recurrences after one more bar: true range, gain, loss, EMA. Nothing is stored."""
     t = held["count"]
@@ -50,7 +50,7 @@ def _advance(held: np.void, high: float, low: float, close: float, p: np.void) -
     )
 
 
-@kernel(bare=True)
+@inner()
 def _show(
     out: np.void, t: int, held: tuple[float, float, float, float], ring: Records, index: int, close: float, p: np.void
 ) -> None:
@@ -68,7 +68,7 @@ def _show(
         out["sigma"] = sigma
 
 
-@kernel(bare=True)
+@inner()
 def commit(held: np.void, values: np.void, ring: Records, index: int, p: np.void) -> None:
     """Advance a series with the closed bar `index`, which is already in its ring (one record of each state array)."""
     bar = ring[index & (len(ring) - 1)]
@@ -81,7 +81,7 @@ def commit(held: np.void, values: np.void, ring: Records, index: int, p: np.void
     _show(values, t, after, ring, index, close, p)
 
 
-@kernel(bare=True)
+@inner()
 def peek(
     held: np.void, out: np.void, ring: Records, index: int, high: float, low: float, close: float, p: np.void
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.smc_events import (
     BLOCK,
     BLOCK_BREAKER,
@@ -26,7 +26,7 @@ from aegis.kernels.state import Records
 __all__ = ["age_blocks", "open_block"]
 
 
-@kernel(bare=True)
+@inner()
 def _tell(events: Records, n: int, context: Context, kind: int, block: np.void) -> int:
     known = block["known"]
     return emit(
@@ -34,7 +34,7 @@ def _tell(events: Records, n: int, context: Context, kind: int, block: np.void) 
     )
 
 
-@kernel(bare=True)
+@inner()
 def _live(block: np.void, bar: np.void, events: Records, n: int, context: Context) -> int:
     """Advance a block's phase with one more bar, its end excepted."""
     d = block["direction"]
@@ -56,7 +56,7 @@ def _live(block: np.void, bar: np.void, events: Records, n: int, context: Contex
     return n
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _waits(block: np.void) -> tuple[int, float, bool]:
     """What happens to a block next, by its phase: price comes (d > 0: down) to a level, or closes there."""
     d, phase = block["direction"], block["phase"]
@@ -66,7 +66,7 @@ def _waits(block: np.void) -> tuple[int, float, bool]:
     return -d if phase == BLOCK_IS_BREAKER else d, level, phase >= BLOCK_IS_MITIGATED
 
 
-@kernel(bare=True)
+@inner()
 def _watch_all(edges: np.void, blocks: Records, count: int, max_age: int) -> None:
     unwatch(edges)
     for k in range(count):
@@ -74,7 +74,7 @@ def _watch_all(edges: np.void, blocks: Records, count: int, max_age: int) -> Non
         watch(edges, d, level, at_close, blocks[k]["known"] + max_age)
 
 
-@kernel(bare=True)
+@inner()
 def age_blocks(
     structure: np.void, edges: np.void, blocks: Records, bar: np.void, max_age: int, events: Records, n: int,
     context: Context,
@@ -101,7 +101,7 @@ def age_blocks(
     return n
 
 
-@kernel(bare=True)
+@inner()
 def open_block(
     structure: np.void, edges: np.void, leg: np.void, blocks: Records, d: int, max_age: int, events: Records, n: int,
     context: Context,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.state import Records
 
 __all__ = ["KIND_NAMES", "Context", "emit", "identify"]  # and the kinds and phases below, which are plain constants
@@ -53,13 +53,13 @@ SWING_ID, GAP_ID, BLOCK_ID, POOL_ID, RANGE_ID = 0, 2, 4, 6, 8
 Context = tuple[int, int, int, int, int]
 
 
-@kernel(bare=True)
+@inner()
 def identify(index: int, code: int, direction: int) -> int:
     """The id of what belongs to bar `index`: the same whatever bar the stream began with."""
     return index * 16 + code + (0 if direction > 0 else 1)
 
 
-@kernel(bare=True)
+@inner()
 def emit(
     events: Records,
     n: int,

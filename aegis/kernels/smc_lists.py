@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.state import Records
 
 __all__ = ["concerns", "drop", "reached", "unwatch", "watch"]
@@ -16,7 +16,7 @@ __all__ = ["concerns", "drop", "reached", "unwatch", "watch"]
 _NEVER = np.iinfo(np.int64).max
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def concerns(edges: np.void, bar: np.void, index: int) -> bool:
     """Whether the bar `index` may change anything in a list."""
     return bool(
@@ -28,7 +28,7 @@ def concerns(edges: np.void, bar: np.void, index: int) -> bool:
     )
 
 
-@kernel(bare=True)
+@inner()
 def unwatch(edges: np.void) -> None:
     """The edges of an empty list."""
     edges["floor"] = -np.inf
@@ -38,7 +38,7 @@ def unwatch(edges: np.void) -> None:
     edges["until"] = _NEVER
 
 
-@kernel(bare=True)
+@inner()
 def watch(edges: np.void, d: int, level: float, at_close: bool, until: int) -> None:
     """A row waits for a price (a close, if `at_close`) that comes down to `level` (d > 0) or up to it (d < 0)."""
     if d > 0 and at_close:
@@ -52,7 +52,7 @@ def watch(edges: np.void, d: int, level: float, at_close: bool, until: int) -> N
     edges["until"] = min(edges["until"], until)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def reached(bar: np.void, d: int, level: float, at_close: bool) -> bool:
     """Whether a bar has what `watch` waits for. Without branches: the rows of a list come from memory side by side."""
     price = bar["low"] if d > 0 else bar["high"]
@@ -60,7 +60,7 @@ def reached(bar: np.void, d: int, level: float, at_close: bool) -> bool:
     return bool(d * (price - level) <= 0.0)
 
 
-@kernel(bare=True)
+@inner()
 def drop(rows: Records, count: int, k: int) -> int:
     """Remove row k of `count`; the others keep their order, and what follows them is blank. Returns how many are left.
     """

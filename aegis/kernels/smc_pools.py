@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.smc_events import (
     POOL,
     POOL_BROKEN,
@@ -23,7 +23,7 @@ from aegis.kernels.state import Records
 __all__ = ["age_pools", "join_pool"]
 
 
-@kernel(bare=True)
+@inner()
 def _tell(events: Records, n: int, context: Context, kind: int, pool: np.void) -> int:
     """An event of a pool; a single swing is none, and its end is not told."""
     if pool["members"] < 2:
@@ -34,7 +34,7 @@ def _tell(events: Records, n: int, context: Context, kind: int, pool: np.void) -
     )
 
 
-@kernel(bare=True)
+@inner()
 def _end(pool: np.void, bar: np.void, p: np.void, index: int) -> int:
     """The kind of event that ends a pool at this bar, 0 if it lives on."""
     d = pool["direction"]
@@ -49,7 +49,7 @@ def _end(pool: np.void, bar: np.void, p: np.void, index: int) -> int:
     return POOL_EXPIRED if index - pool["opened"] >= p["max_age_bars"] else 0
 
 
-@kernel(bare=True)
+@inner()
 def _watch_all(edges: np.void, pools: Records, count: int, max_age: int) -> None:
     """A pool waits for a wick beyond it; once it is pierced, every bar counts."""
     unwatch(edges)
@@ -60,7 +60,7 @@ def _watch_all(edges: np.void, pools: Records, count: int, max_age: int) -> None
         watch(edges, -d, pool["top"] if d > 0 else pool["bottom"], False, until)
 
 
-@kernel(bare=True)
+@inner()
 def age_pools(
     structure: np.void, edges: np.void, pools: Records, bar: np.void, p: np.void, events: Records, n: int,
     context: Context,
@@ -89,7 +89,7 @@ def age_pools(
     return n
 
 
-@kernel(bare=True)
+@inner()
 def _nearest(pools: Records, count: int, level: float, d: int) -> int:
     """The pool that a swing of this level belongs to, the oldest of equally near ones; -1 if there is none."""
     best = -1
@@ -103,7 +103,7 @@ def _nearest(pools: Records, count: int, level: float, d: int) -> int:
     return best
 
 
-@kernel(bare=True)
+@inner()
 def join_pool(
     structure: np.void, edges: np.void, leg: np.void, pools: Records, ring: Records, p: np.void, events: Records,
     n: int, ctx: Context,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.layout import EVENT
 from aegis.kernels.sane import OK, check_bars, fault, fault_text
 from aegis.kernels.smc_events import RANGE, RANGE_BROKEN, RANGE_ID, Context, emit, identify
@@ -47,7 +47,7 @@ _HELD = np.dtype([("expected", _I), ("whole", _I), ("high", _F), ("low", _F)])
 _ROOM = 3
 
 
-@kernel(bare=True)
+@inner()
 def _span(opened: int, period: int, anchor: int, spans: IntArray) -> tuple[int, int]:
     """(start, end) of the span that an open time is in, (-1, -1) if it is in none. `period` 0: look in the table."""
     if period > 0:
@@ -65,7 +65,7 @@ def _span(opened: int, period: int, anchor: int, spans: IntArray) -> tuple[int, 
     return -1, -1
 
 
-@kernel(bare=True)
+@inner()
 def _enter(held: np.void, row: np.void, bar: np.void, start: int) -> None:
     """The bar is the first of another span, or the first outside one."""
     if row["start"] >= 0:
@@ -81,7 +81,7 @@ def _enter(held: np.void, row: np.void, bar: np.void, start: int) -> None:
     held["low"] = bar["low"]
 
 
-@kernel(bare=True)
+@inner()
 def _advance(
     held: np.void, row: np.void, bar: np.void, start: int, end: int, events: Records, n: int, context: Context
 ) -> int:

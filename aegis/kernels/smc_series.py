@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.smc_blocks import age_blocks, open_block
 from aegis.kernels.smc_events import BOS, BREAK, CHOCH, SWING, SWING_EXTEND, SWING_ID, Context, emit, identify
 from aegis.kernels.smc_lists import concerns
@@ -21,7 +21,7 @@ __all__ = ["commit", "taint"]
 _TAINT_BARS = 3
 
 
-@kernel(bare=True)
+@inner()
 def _pull_back(leg: np.void, d: int, bar: np.void, index: int) -> None:
     """Remember the deepest bar since the swing, the last of equal ones."""
     near, far = (bar["low"], bar["high"]) if d > 0 else (bar["high"], bar["low"])
@@ -31,7 +31,7 @@ def _pull_back(leg: np.void, d: int, bar: np.void, index: int) -> None:
         leg["pullback_far"] = far
 
 
-@kernel(bare=True)
+@inner()
 def _break(
     structure: np.void, edges: np.void, leg: np.void, blocks: Records, d: int, max_age: int, events: Records, n: int,
     context: Context,
@@ -48,7 +48,7 @@ def _break(
     return open_block(structure, edges, leg, blocks, d, max_age, events, n, context)
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _meets(leg: np.void, d: int, bar: np.void, index: int, max_age: int) -> bool:
     """Is a swing broken by this close? Else the bar may be the deepest pullback, or the swing too old."""
     if leg["unbroken"] == 0:
@@ -62,7 +62,7 @@ def _meets(leg: np.void, d: int, bar: np.void, index: int, max_age: int) -> bool
     return False
 
 
-@kernel(bare=True)
+@inner()
 def _look_back(leg: np.void, ring: Records, index: int, span: int, d: int) -> None:
     """The most extreme price of the last `span` bars anew: the bar that had it is older by now."""
     mask = len(ring) - 1
@@ -73,7 +73,7 @@ def _look_back(leg: np.void, ring: Records, index: int, span: int, d: int) -> No
             leg["extreme_index"] = j
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _follow(leg: np.void, ring: Records, bar: np.void, index: int, span: int, d: int) -> None:
     """Keep the most extreme price of the last `span` bars."""
     price = bar["high"] if d > 0 else bar["low"]
@@ -84,7 +84,7 @@ def _follow(leg: np.void, ring: Records, bar: np.void, index: int, span: int, d:
         _look_back(leg, ring, index, span, d)
 
 
-@kernel(bare=True)
+@inner()
 def _swing(
     structure: np.void, legs: Records, ring: Records, d: int, candidate: int, events: Records, n: int, ctx: Context
 ) -> tuple[int, bool]:
@@ -114,7 +114,7 @@ def _swing(
     return emit(events, n, ctx, kind, d, leg["id"], candidate, candidate, level, level), True
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def commit(
     structure: np.void,
     edges: Records,
@@ -173,7 +173,7 @@ def commit(
     return n
 
 
-@kernel(bare=True)
+@inner()
 def taint(structure: np.void) -> None:
     """The bar about to be committed misses trades: no gap that contains it is a pattern."""
     structure["taint"] = _TAINT_BARS

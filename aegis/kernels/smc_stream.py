@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aegis.kernels import smc_series, steps
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.layout import BAR, EVENT
 from aegis.kernels.sane import OK, check_bars, fault, fault_text
 from aegis.kernels.state import AnalysisParams, Records, new_state
@@ -52,7 +52,7 @@ class Series(NamedTuple):
     shown: Records  # RETRACEMENT[n]
 
 
-@kernel(bare=True)
+@inner()
 def _retrace(mark: np.void, structure: np.void, legs: Records, bar: np.void, out: np.void) -> None:
     """The place of a closed bar in the leg that is known after it."""
     d = structure["last"]
@@ -83,7 +83,7 @@ def _retrace(mark: np.void, structure: np.void, legs: Records, bar: np.void, out
     out["position"] = np.nan
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _take(series: Series, i: int, bar: np.void, shown: np.void, events: Records, n: int) -> int:
     """Advance series i by a closed bar."""
     p, mark, ring = series.parameters[0], series.marks[i], series.prices[i]

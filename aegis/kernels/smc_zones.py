@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 from aegis.kernels.smc_events import (
     FVG,
     FVG_EXPIRED,
@@ -29,7 +29,7 @@ from aegis.kernels.steps import true_range
 __all__ = ["age_zones", "mean_range", "open_gap"]
 
 
-@kernel(bare=True)
+@inner()
 def mean_range(ring: Records, index: int, n: int) -> float:
     """Mean true range of the n bars that end with bar `index`."""
     mask = len(ring) - 1
@@ -42,7 +42,7 @@ def mean_range(ring: Records, index: int, n: int) -> float:
     return total / n
 
 
-@kernel(bare=True)
+@inner()
 def _zone_event(events: Records, n: int, context: Context, kind: int, zone: np.void) -> int:
     return emit(
         events,
@@ -58,7 +58,7 @@ def _zone_event(events: Records, n: int, context: Context, kind: int, zone: np.v
     )
 
 
-@kernel(bare=True)
+@inner()
 def _live(zone: np.void, bar: np.void, events: Records, n: int, context: Context) -> int:
     """Advance a zone's phase with one more bar, its end excepted."""
     d = zone["direction"]
@@ -80,7 +80,7 @@ def _live(zone: np.void, bar: np.void, events: Records, n: int, context: Context
     return n
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _waits(zone: np.void) -> tuple[int, float, bool]:
     """What happens to a zone next, by its phase: price comes (d > 0: down) to a level, or closes there."""
     d, phase = zone["direction"], zone["phase"]
@@ -91,7 +91,7 @@ def _waits(zone: np.void) -> tuple[int, float, bool]:
     return d, level, phase == PHASE_FILLED
 
 
-@kernel(bare=True)
+@inner()
 def _watch_all(edges: np.void, zones: Records, count: int, max_age: int) -> None:
     unwatch(edges)
     for k in range(count):
@@ -99,7 +99,7 @@ def _watch_all(edges: np.void, zones: Records, count: int, max_age: int) -> None
         watch(edges, d, level, at_close, zones[k]["known"] + max_age)
 
 
-@kernel(bare=True)
+@inner()
 def age_zones(
     structure: np.void, edges: np.void, zones: Records, bar: np.void, max_age: int, events: Records, n: int,
     context: Context,
@@ -129,7 +129,7 @@ def age_zones(
     return n
 
 
-@kernel(bare=True)
+@inner()
 def _merge(zone: np.void, top: float, bottom: float, index: int) -> None:
     """Widen a zone to the union; a near edge that moved has not been touched yet."""
     moved = top > zone["top"] if zone["direction"] > 0 else bottom < zone["bottom"]
@@ -140,7 +140,7 @@ def _merge(zone: np.void, top: float, bottom: float, index: int) -> None:
     zone["formed"] = index
 
 
-@kernel(bare=True)
+@inner()
 def open_gap(
     structure: np.void, edges: np.void, zones: Records, ring: Records, p: np.void, events: Records, n: int, ctx: Context
 ) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.books import EVENT, MARK, PUBLIC, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 
 __all__ = ["CYCLE_MS", "MOVE", "PARAMETERS", "STATE", "price_moves", "stairs"]
 
@@ -53,7 +53,7 @@ Int64 = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 
 
-@kernel()
+@inner()
 def _mix(value: int) -> int:
     """A whole number in [0, 2**31) that has forgotten where it came from; the product fits into 63 bits."""
     value = (value ^ (value >> 15)) & 0x7FFFFFFF
@@ -63,7 +63,7 @@ def _mix(value: int) -> int:
     return int(value ^ (value >> 15))
 
 
-@kernel()
+@inner()
 def _offset(row: Int64, symbol: int, elapsed_ms: int) -> int:
     """How far the bid has come from its start, in ticks towards the symbol's direction."""
     if elapsed_ms < 0:
@@ -86,7 +86,7 @@ def _offset(row: Int64, symbol: int, elapsed_ms: int) -> int:
     return int(cycle * _NET * unit + height)
 
 
-@kernel()
+@inner()
 def _draw(state: Int64) -> int:
     """The next random number in [0, 2**31) (Lehmer's generator with Park and Miller's second multiplier)."""
     state[RANDOM] = state[RANDOM] * 48_271 % 0x7FFFFFFF

@@ -317,14 +317,13 @@ def new_state(n_symbols: int, timeframes_ms: Sequence[int], params: AnalysisPara
     state.clock[NEXT_OPEN] = -1
     state.clock[WATERMARK] = -1
     state.pending["open_time"] = -1
-    for symbol in range(n_symbols):
-        blank_symbol(state, symbol)
-        state.symbols[symbol]["live_from"] = -1
+    blank_symbol(state, slice(None))
+    state.symbols["live_from"] = -1
     return state
 
 
-def blank_symbol(state: State, symbol: int) -> None:
-    """Forget everything derived from bars of a symbol; its subscription and its open bars stay."""
+def blank_symbol(state: State, symbol: int | slice) -> None:
+    """Forget everything derived from bars of a symbol (or of many); its subscription and its open bars stay."""
     derived = (state.forming, state.accumulators, state.structure, state.legs, state.zones, state.blocks, state.pools)
     for records in (*derived, state.bars):
         records[symbol] = np.zeros((), records.dtype)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 
 __all__ = [
     "begins",
@@ -37,7 +37,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 
 
-@kernel(bare=True)
+@inner()
 def true_range(high: float, low: float, previous_close: float) -> float:
     """Wilder's true range of a bar that has a predecessor."""
     top = high if high > previous_close else previous_close
@@ -45,7 +45,7 @@ def true_range(high: float, low: float, previous_close: float) -> float:
     return top - bottom
 
 
-@kernel(bare=True)
+@inner()
 def smooth(held: float, value: float, n: int, t: int) -> float:
     """Wilder's average: `t` counts values from 1. Before t == n it holds their sum, then the average.
 
@@ -58,7 +58,7 @@ def smooth(held: float, value: float, n: int, t: int) -> float:
     return held + (value - held) * (1.0 / n)
 
 
-@kernel(bare=True)
+@inner()
 def smooth_sum(held: float, value: float, n: int, t: int) -> float:
     """Wilder's sum as TA-Lib seeds it for directional movement: of the first n - 1 values, then decayed by 1/n."""
     if t < n:
@@ -66,7 +66,7 @@ def smooth_sum(held: float, value: float, n: int, t: int) -> float:
     return held - held / n + value
 
 
-@kernel(bare=True)
+@inner()
 def smooth_ema(held: float, value: float, n: int, t: int) -> float:
     """Exponential average seeded with the mean of the first n values; `t` counts from 1."""
     if t < n:
@@ -76,7 +76,7 @@ def smooth_ema(held: float, value: float, n: int, t: int) -> float:
     return held + (2.0 / (n + 1)) * (value - held)
 
 
-@kernel(bare=True)
+@inner()
 def strength(gain: float, loss: float) -> float:
     """RSI without a division by the loss; 50 where nothing moved."""
     total = gain + loss
@@ -85,7 +85,7 @@ def strength(gain: float, loss: float) -> float:
     return 100.0 * gain / total
 
 
-@kernel(bare=True)
+@inner()
 def directional(high: float, low: float, previous_high: float, previous_low: float) -> tuple[float, float]:
     """Wilder's directional movement (plus, minus): only the greater of the two counts."""
     up = high - previous_high
@@ -97,7 +97,7 @@ def directional(high: float, low: float, previous_high: float, previous_low: flo
     return 0.0, 0.0
 
 
-@kernel(bare=True)
+@inner()
 def indexes(plus: float, minus: float, ranges: float) -> tuple[float, float]:
     """+DI and -DI from the sums of directional movement and of true range; 0 where nothing moved."""
     if ranges == 0.0:
@@ -105,7 +105,7 @@ def indexes(plus: float, minus: float, ranges: float) -> tuple[float, float]:
     return 100.0 * plus / ranges, 100.0 * minus / ranges
 
 
-@kernel(bare=True)
+@inner()
 def smooth_dx(held: float, plus: float, minus: float, n: int, t: int) -> float:
     """Wilder's average of DX, `t` from 1. Without a direction it stays as it is (in the seed DX is then 0)."""
     total = plus + minus
@@ -114,13 +114,13 @@ def smooth_dx(held: float, plus: float, minus: float, n: int, t: int) -> float:
     return smooth(held, 100.0 * abs(plus - minus) / total, n, t)
 
 
-@kernel(bare=True)
+@inner()
 def begins(open_time: int, previous: int, session: int, offset: int) -> bool:
     """Is a bar the first of its session? `previous` is the open time before it, -1 if there is none."""
     return previous < 0 or (open_time - offset) // session != (previous - offset) // session
 
 
-@kernel(bare=True)
+@inner()
 def position(value: float, low: float, high: float) -> float:
     """Where a value lies in a range, in percent; the middle of a range that is a point."""
     if high == low:
@@ -128,7 +128,7 @@ def position(value: float, low: float, high: float) -> float:
     return 100.0 * (value - low) / (high - low)
 
 
-@kernel(bare=True)
+@inner()
 def percent_b(close: float, lower: float, upper: float) -> float:
     """Where a close lies between its bands, 0 to 1 and beyond; 0.5 where they are one."""
     if upper == lower:
@@ -136,13 +136,13 @@ def percent_b(close: float, lower: float, upper: float) -> float:
     return (close - lower) / (upper - lower)
 
 
-@kernel(bare=True)
+@inner()
 def log_change(close: float, previous_close: float) -> float:
     """Logarithmic return."""
     return math.log(close / previous_close)
 
 
-@kernel(bare=True)
+@inner()
 def mean(values: FloatArray, end: int, n: int, mask: int) -> float:
     """Of the n values that end with number `end`, summed as distances from the last: exact where all are equal."""
     last = float(values[end & mask])
@@ -152,7 +152,7 @@ def mean(values: FloatArray, end: int, n: int, mask: int) -> float:
     return last + total / n
 
 
-@kernel(bare=True)
+@inner()
 def deviation(values: FloatArray, end: int, n: int, mask: int, middle: float) -> float:
     """Population standard deviation of the n values that end with number `end` from their mean `middle`."""
     squares = 0.0
@@ -162,7 +162,7 @@ def deviation(values: FloatArray, end: int, n: int, mask: int, middle: float) ->
     return math.sqrt(squares / n)
 
 
-@kernel(bare=True)
+@inner()
 def root_mean_square(values: FloatArray, end: int, n: int, mask: int) -> float:
     """Of the n values that end with number `end`."""
     squares = 0.0
@@ -171,7 +171,7 @@ def root_mean_square(values: FloatArray, end: int, n: int, mask: int) -> float:
     return math.sqrt(squares / n)
 
 
-@kernel(bare=True)
+@inner()
 def highest(values: FloatArray, end: int, n: int, mask: int) -> float:
     """Of the n values that end with number `end`."""
     best = float(values[end & mask])
@@ -180,7 +180,7 @@ def highest(values: FloatArray, end: int, n: int, mask: int) -> float:
     return best
 
 
-@kernel(bare=True)
+@inner()
 def lowest(values: FloatArray, end: int, n: int, mask: int) -> float:
     """Of the n values that end with number `end`."""
     best = float(values[end & mask])

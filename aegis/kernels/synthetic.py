@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aegis.kernels.books import EVENT, MARK, QUOTE, TRADE
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.philox import gamma, normal, poisson, student4, uniforms
 
 __all__ = ["BIN_NS", "COUNTS", "FACTOR_VOL", "KINDS", "LEVELS", "MARKET", "PARAMETERS", "ROOM_PER_BIN", "run_bins"]
@@ -74,13 +74,13 @@ Keys = npt.NDArray[np.uint64]
 Records = npt.NDArray[np.void]
 
 
-@kernel()
+@inner()
 def band_ticks(price: float) -> float:
     """How far the latent price may leave the mid before the mid follows, in ticks."""
     return max(0.6, 0.8e-4 * price)
 
 
-@kernel()
+@inner()
 def step_factor(market: Floats, key: Keys, place: int, step_s: float, volatility: float) -> None:
     """Advance the common factor by one step of `step_s` seconds."""
     u, v, w, x = uniforms(key, place, 0)
@@ -97,7 +97,7 @@ def step_factor(market: Floats, key: Keys, place: int, step_s: float, volatility
         market[JUMP_BIN] = place
 
 
-@kernel()
+@inner()
 def _step_latent(
     s: int, place: int, params: Floats, keys: Keys, levels: Floats, ratio: float, volatility: float
 ) -> bool:
@@ -117,7 +117,7 @@ def _step_latent(
     return False
 
 
-@kernel()
+@inner()
 def _arrivals(s: int, place: int, params: Floats, keys: Keys, levels: Floats) -> tuple[int, float]:
     """(aggressive orders in this bin, intensity over its mean); advances the self-excitation."""
     n = params[s, BRANCHING]
@@ -138,7 +138,7 @@ def _arrivals(s: int, place: int, params: Floats, keys: Keys, levels: Floats) ->
     return count, ratio
 
 
-@kernel()
+@inner()
 def _put_quote(out: Records, pos: int, time_ns: int, s: int, counts: Int64) -> int:
     row = out[pos]
     row["time_ns"] = time_ns
@@ -151,7 +151,7 @@ def _put_quote(out: Records, pos: int, time_ns: int, s: int, counts: Int64) -> i
     return pos + 1
 
 
-@kernel()
+@inner()
 def _put_trades(
     out: Records, pos: int, time_ns: int, s: int, counts: Int64, side: int, prints: int, span: int, total: int
 ) -> int:
@@ -170,19 +170,19 @@ def _put_trades(
     return pos + prints
 
 
-@kernel()
+@inner()
 def _place_quotes(counts: Int64, s: int) -> None:
     """Bid and ask of the mid and the width."""
     counts[s, BID] = max(1, (counts[s, MID2] - counts[s, WIDTH]) // 2)
     counts[s, ASK] = counts[s, BID] + counts[s, WIDTH]
 
 
-@kernel()
+@inner()
 def _fresh_size(unit: float, u: float, v: float) -> int:
     return max(1, int(unit * exp(0.8 * normal(u, v))))
 
 
-@kernel()
+@inner()
 def _order(
     s: int, place: int, k: int, time_ns: int, towards: int, lean: float, unit: float,
     params: Floats, keys: Keys, counts: Int64, out: Records, pos: int,
@@ -235,7 +235,7 @@ def _order(
     return _put_quote(out, pos, time_ns, s, counts), False
 
 
-@kernel()
+@inner()
 def _choose_move(
     s: int, place: int, price: float, params: Floats, keys: Keys, levels: Floats, counts: Int64
 ) -> tuple[int, bool]:
@@ -262,7 +262,7 @@ def _choose_move(
     return towards, changed
 
 
-@kernel()
+@inner()
 def _run_symbol(
     s: int, place: int, params: Floats, keys: Keys, market: Floats, levels: Floats, counts: Int64, out: Records,
     pos: int, volatility: float,
@@ -330,7 +330,7 @@ def _run_symbol(
             next_pad = (pad + w) / padding if pad < padding else 2.0
 
 
-@kernel()
+@inner()
 def _put_mark(
     s: int, place: int, params: Floats, keys: Keys, levels: Floats, counts: Int64, out: Records, pos: int, tick_e8: int
 ) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.levels import ASK, BID, LAST, MARK, check, ring_room
 from aegis.kernels.market import (
     AGG_TRADE,
@@ -43,7 +43,7 @@ from aegis.kernels.market import (
 __all__ = ["apply_mark", "apply_quote", "apply_trade"]
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _touch(table: Table, symbol: int) -> None:
     state = table.symbols[symbol]
     if state["dirty"] == 0:
@@ -97,7 +97,7 @@ def apply_quote(
     return FIRED if fired > 0 else APPLIED
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _row_of(table: Table, symbol: int, bar: int) -> tuple[int, int]:
     """The symbol's open row of a bar (or -1), and the row after which it stands or belongs (-1: at the head)."""
     before = -1
@@ -110,7 +110,7 @@ def _row_of(table: Table, symbol: int, bar: int) -> tuple[int, int]:
     return row, before
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _add_to_row(row: np.void, trade_id: int, price: float, lots: int, buyer_is_maker: bool) -> None:
     row["trades"] += 1
     row["high"] = max(row["high"], price)
@@ -122,7 +122,7 @@ def _add_to_row(row: np.void, trade_id: int, price: float, lots: int, buyer_is_m
         row["taker_buy"] += lots
 
 
-@kernel(bare=True)
+@inner()
 def _open_row(table: Table, symbol: int, bar: int, before: int, trade_id: int, price: float) -> int:
     row = int(table.scalars[ROWS_USED])
     table.scalars[ROWS_USED] += 1
@@ -145,7 +145,7 @@ def _open_row(table: Table, symbol: int, bar: int, before: int, trade_id: int, p
     return row
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _follow_ids(table: Table, symbol: int, trade_id: int) -> None:
     """Note the ids between the last trade and this one as missing; an earlier hole grows."""
     state = table.symbols[symbol]

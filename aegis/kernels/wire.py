@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner, kernel
 from aegis.kernels.fields import byte_at
 from aegis.kernels.market import CONTROL_FRAMES, FIRED, FRAMES, SLOW_FRAMES, Table, example_table
 from aegis.kernels.market import HITS_FULL as TICK_HITS_FULL
@@ -55,7 +55,7 @@ def frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _payload_start(data: npt.NDArray[np.uint8], position: int, end: int) -> tuple[int, int]:
     """Header of the frame at `position`: (start of its payload, its length); -1: more bytes needed, -2: a violation."""
     if end - position < 2:
@@ -84,7 +84,7 @@ def _payload_start(data: npt.NDArray[np.uint8], position: int, end: int) -> tupl
     return position + 2 + size, length
 
 
-@kernel(bare=True, inline=True)
+@inner(inline=True)
 def _fragment_state(opcode: int, final: bool, fragmented: int) -> int:
     """Whether a fragmented message is open behind this frame; -1: a violation."""
     if opcode >= 8:

@@ -13,6 +13,7 @@ from aegis.kernels import market
 from aegis.kernels.lines import DONE, LINE, SLOW, apply_lines
 from aegis.kernels.quick import MISSED, quick_quote, quick_trade
 from aegis.venue import strict
+from tests.support.compiled import compiled
 from tests.support.market_feed import (
     NOW_NS,
     PlainMarket,
@@ -25,6 +26,8 @@ from tests.support.market_feed import (
 by_itself = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="a part of a kernel, which only plain Python shows by itself"
 )
+
+read_quote, read_trade = compiled(quick_quote), compiled(quick_trade)
 
 PRICES = '"b":"61800.20","B":"2.507","a":"0.30","A":"2"'
 TIMES = {"T": "1723161256313", "E": "1723161256314"}
@@ -47,11 +50,11 @@ def test_what_the_venue_writes_is_read_by_its_fixed_text(head: str, tail: str, w
     text = f'{{"stream":"btcusdt@bookTicker","data":{head}{tail}}}' if wrapped else head + tail
     table, model = make_table(), PlainMarket(market.AGG_TRADE)
     array = np.frombuffer(text.encode(), np.uint8).copy()
-    assert quick_quote(table, array, 0, len(array), NOW_NS) == market.APPLIED
+    assert read_quote(table, array, 0, len(array), NOW_NS) == market.APPLIED
     model.payload(text)
     assert_equal(table, model)
     for end in range(len(array)):
-        assert quick_quote(table, array[:end], 0, end, NOW_NS) == MISSED
+        assert read_quote(table, array[:end], 0, end, NOW_NS) == MISSED
 
 
 AGG = '{"e":"aggTrade","E":1723161256314,'
@@ -76,11 +79,11 @@ def test_a_trade_that_the_venue_writes_is_read_by_its_fixed_text(source: int, te
     text = f'{{"stream":"btcusdt@{name}","data":{text}}}' if wrapped else text
     table, model = make_table(source), PlainMarket(source)
     array = np.frombuffer(text.encode(), np.uint8).copy()
-    assert quick_trade(table, array, 0, len(array), NOW_NS) == market.APPLIED
+    assert read_trade(table, array, 0, len(array), NOW_NS) == market.APPLIED
     model.payload(text)
     assert_equal(table, model)
     for end in range(len(array)):
-        assert quick_trade(table, array[:end], 0, end, NOW_NS) == MISSED
+        assert read_trade(table, array[:end], 0, end, NOW_NS) == MISSED
 
 
 @given(st.lists(written_quotes() | written_trades(), min_size=1, max_size=20), st.booleans())

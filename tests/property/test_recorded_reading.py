@@ -21,10 +21,12 @@ from aegis.kernels.recorded import ALL, LINE_LEFT, MARKS_DUE
 from aegis.kernels.recorded_events import NEXT_MARK_NS, NOW_NS, OFFSET_NS, Reader
 from aegis.venue import strict
 from aegis.venue.market_events import Depth
+from tests.support.compiled import compiled
 from tests.support.recorded_lines import market_lines
 
 LINES = market_lines(seconds=4)
 LISTINGS = listing_from_frames(LINES)
+judge = compiled(judge_depth)
 DEPTH = (
     b'{"e":"depthUpdate","E":1723161256299,"T":1723161256298,"s":"BTCUSDT","U":5123,"u":5128,"pu":5121,'
     b'"b":[["58710.20","0.014"],["61496.50","0"]],"a":[["61800.30","3.330"]]}'
@@ -105,14 +107,14 @@ def test_a_depth_update_that_is_judged_sound_is_one_to_the_strict_decoder(at: in
     text = DEPTH[:at] + bytes([byte]) + DEPTH[at + (not cut) :]
     table = new_table(["BTCUSDT"], [3], 60_000, AGG_TRADE)
     data = np.frombuffer(text, np.uint8).copy()
-    if judge_depth(data, 0, len(data), table.cells) == len(data):
+    if judge(data, 0, len(data), table.cells) == len(data):
         assert [type(outcome) for outcome in strict.decode(text, table, 1)] == [Depth]
 
 
 def test_a_sound_depth_update_is_judged_sound() -> None:
     table = new_table(["BTCUSDT"], [3], 60_000, AGG_TRADE)
     data = np.frombuffer(DEPTH, np.uint8).copy()
-    assert judge_depth(data, 0, len(data), table.cells) == len(data)
+    assert judge(data, 0, len(data), table.cells) == len(data)
 
 
 @given(st.lists(st.integers(0, len(LINES)), max_size=6), st.booleans())

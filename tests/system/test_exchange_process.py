@@ -161,4 +161,4 @@ async def test_program_that_is_not_there_is_unavailable() -> None:
 
 
 def test_command_is_this_interpreters_aegis() -> None:
-    assert exchange_command(["--seed", "3"]) == [sys.executable, "-m", "aegis", "exchange", "--seed", "3"]
+    assert exchange_command(["--seed", "3"]) == [sys.executable, "-P", "-m", "aegis", "exchange", "--seed", "3"]

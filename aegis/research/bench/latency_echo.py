@@ -18,6 +18,7 @@ import numpy.typing as npt
 import trio
 
 from aegis.core.errors import VenueUnavailable
+from aegis.runtime.child import module_command
 from aegis.runtime.clock import SystemClock
 
 __all__ = ["echo_floor"]
@@ -36,7 +37,7 @@ def echo_floor(count: int) -> npt.NDArray[np.int64]:
     Raises VenueUnavailable where the echo did not start or stopped answering.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "aegis.research.bench.latency_echo"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        module_command("aegis.research.bench.latency_echo"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdin is not None

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +29,7 @@ from aegis.exchange.spawn import SpawnedExchange, spawn_exchange
 from aegis.research.bench.latency_join import Bars, Joined, Sent, join, join_closes
 from aegis.research.bench.latency_relay import Relay, entries
 from aegis.research.bench.latency_venue import bench_listings
+from aegis.runtime.child import module_command
 from aegis.runtime.clock import SystemClock
 
 __all__ = ["Case", "Measured", "run_case"]
@@ -156,7 +156,7 @@ async def run_case(case: Case, directory: Path) -> Measured:
         weight_limit=1_000_000_000, wallet=_WALLET, tick_ms=case.tick_ms,
         sockets=SocketLimits(backlog_bytes=_BACKLOG_BYTES),
     )  # fmt: skip
-    command = [sys.executable, "-m", "aegis.research.bench.latency_venue", settings.to_json(), str(notes)]
+    command = module_command("aegis.research.bench.latency_venue", settings.to_json(), str(notes))
     async with spawn_exchange(command, ready_deadline_s=_READY_S, grace_s=_STOP_S) as venue:
         place = urlsplit(venue.addresses.trade)
         relay = Relay((place.hostname or "", place.port or 0))
@@ -193,7 +193,7 @@ async def _engine(case: Case, directory: Path, config: Path, venue: SpawnedExcha
     keys = {"AEGIS_BENCH_KEY": venue.addresses.api_key, "AEGIS_BENCH_SECRET": venue.addresses.api_secret}
     with (directory / "engine.txt").open("wb") as output:
         engine = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "aegis", "run", "--config", str(config), "--home", str(directory)],
+            module_command("aegis", "run", "--config", str(config), "--home", str(directory)),
             env={**os.environ, **keys}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import attrs
 import trio
 
 from aegis.core.errors import AegisError
+from aegis.runtime.child import module_command
 
 __all__ = ["EngineProcess", "Unmeasured", "cpu_s", "start_engine"]
 
@@ -114,7 +114,7 @@ async def start_engine(
     home: Path, arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[EngineProcess]:
     """Run `aegis run --json` with more `arguments` for the length of the block; it is killed where it outlives it."""
-    command = [sys.executable, "-m", "aegis", "run", "--json", "--home", str(home), *arguments]
+    command = module_command("aegis", "run", "--json", "--home", str(home), *arguments)
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, **(environment or {})}, start_new_session=True,

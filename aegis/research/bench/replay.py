@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ from aegis.research.bench.process import Unmeasured
 from aegis.research.bench.table import Bench, Row, median_row
 from aegis.research.fold import Folder
 from aegis.research.generated import write_generated
+from aegis.runtime.child import module_command
 from aegis.runtime.clock import SystemClock
 
 __all__ = ["measure"]
@@ -125,7 +125,7 @@ def _replays(bench: Bench, what: str, arguments: Sequence[str]) -> list[Any]:
 
 def _replay(arguments: Sequence[str]) -> Any:
     """The summary of `aegis replay`. Raises Unmeasured."""
-    command = [sys.executable, "-m", "aegis", "replay", *arguments, "--json"]
+    command = module_command("aegis", "replay", *arguments, "--json")
     try:
         done = subprocess.run(command, capture_output=True, timeout=_LIMIT_S, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:

@@ -16,6 +16,7 @@ from aegis.engine.decision import last_bar
 from aegis.kernels import levels
 from aegis.kernels.analysis import AnalysisParams, SeedCode, new_state, seed, set_live_from
 from aegis.kernels.layout import BAR
+from tests.support.compiled import compiled
 from tests.support.core_cases import D, make_order, order_update
 from tests.support.decision_rig import START_MS, Rig, make_setup, open_position
 
@@ -220,7 +221,7 @@ def test_the_newest_bar_is_the_last_one_that_closed() -> None:
 def test_levels_left_behind_by_a_stop_do_not_fire() -> None:
     rig = Rig.make()
     rig.arm()
-    levels.check(rig.machine.table, 0, levels.ASK, 49999.0, START_MS, rig.now_ns)
+    compiled(levels.check)(rig.machine.table, 0, levels.ASK, 49999.0, START_MS, rig.now_ns)
     assert levels.pending_hits(rig.machine.table) == 1
     rig.decision.on_command("reduce stopping", rig.now_ns)
     rig.machine.decide_hits(rig.now_ns)

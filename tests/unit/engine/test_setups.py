@@ -15,10 +15,13 @@ from aegis.engine.setups import Setups
 from aegis.kernels import levels
 from aegis.kernels.layout import BAR, HIT
 from aegis.kernels.market import AGG_TRADE, new_table
+from tests.support.compiled import compiled
 from tests.support.core_cases import make_spec
 from tests.support.decision_rig import MS, START_MS, make_setup
 
 NOW_NS = START_MS * MS
+
+check = compiled(levels.check)
 
 
 def make_setups(*, signals: int = 16, candles: int = 16) -> Setups:
@@ -88,7 +91,7 @@ def test_a_symbol_has_eight_places() -> None:
 def test_a_zone_has_one_signal_in_its_life() -> None:
     setups = make_setups()
     setups.arm(make_setup(), candle(), NOW_NS)
-    assert levels.check(setups.table, 0, levels.ASK, 49999.0, START_MS, NOW_NS) == 1
+    assert check(setups.table, 0, levels.ASK, 49999.0, START_MS, NOW_NS) == 1
     hits = np.zeros(4, HIT)
     assert levels.take_hits(setups.table, hits) == 1
     armed = setups.pop(0, int(hits[0]["id"]))
@@ -136,7 +139,7 @@ def test_time_and_withdrawal_give_rows_and_levels_back() -> None:
     assert held(setups) == (1, 1, 1)
     setups.withdraw_everything()
     assert held(setups) == (0, 0, 0)
-    assert levels.check(setups.table, 0, levels.ASK, 1.0, START_MS, NOW_NS) == 0
+    assert check(setups.table, 0, levels.ASK, 1.0, START_MS, NOW_NS) == 0
 
 
 STEPS = st.tuples(st.sampled_from(["arm", "withdraw", "all", "hit", "expire"]), st.integers(0, 1), st.integers(0, 9))
@@ -158,7 +161,7 @@ def test_rows_and_levels_never_leak(steps: list[tuple[str, int, int]]) -> None:
         elif what == "expire":
             setups.expire(START_MS + 10 + zone)
         else:
-            levels.check(setups.table, symbol, levels.ASK, 50000.0 - zone, START_MS, NOW_NS)
+            check(setups.table, symbol, levels.ASK, 50000.0 - zone, START_MS, NOW_NS)
             while levels.take_hits(setups.table, hits):
                 armed = setups.pop(int(hits[0]["symbol"]), int(hits[0]["id"]))
                 assert armed is not None, "a level that fires has its setup"

@@ -17,9 +17,9 @@ from aegis.kernels import compile as compiling
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="numba is off")
 
 CALLEE = """
-from aegis.kernels.compile import kernel
+from aegis.kernels.compile import inner
 
-@kernel()
+@inner()
 def part(x):
     return x + {}
 """
@@ -40,7 +40,7 @@ def package(tmp_path: Path) -> Path:
     kernels = tmp_path / "aegis" / "kernels"
     kernels.mkdir(parents=True)
     root = Path(aegis.__file__).parent
-    for name in ("__init__.py", "kernels/__init__.py", "kernels/compile.py"):
+    for name in ("__init__.py", "kernels/__init__.py", "kernels/compile.py", "kernels/linking.py"):
         shutil.copy(root / name, tmp_path / "aegis" / name)
     (kernels / "callee.py").write_text(CALLEE.format(1))
     (kernels / "caller.py").write_text(CALLER)
@@ -73,5 +73,5 @@ def test_the_key_depends_on_every_source_and_on_bounds_checking(package: Path, m
         keys.add(compiling.cache_key())
     monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
     keys.add(compiling.cache_key())
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert compiling.cache_key() in keys

@@ -24,6 +24,7 @@ from aegis.research.bench.latency_run import Case, Measured
 from aegis.research.bench.latency_venue import Stairs, bench_listings
 from aegis.research.bench.table import Verdict
 from aegis.venue.market_socket import client_frame
+from tests.support.compiled import compiled
 
 START_NS = 1_700_000_000_000 * 1_000_000
 MS = 1_000_000
@@ -222,8 +223,9 @@ def test_every_stair_comes_back_through_its_gap_once_and_leaves_the_old_ones_alo
     unit, cycle = 3, staircase.CYCLE_MS
     row = np.zeros(len(staircase.PARAMETERS), np.int64)
     row[staircase.UNIT] = unit
+    offset = compiled(staircase._offset)
     for number in range(3):
-        path = np.array([staircase._offset(row, 5, number * cycle + ms) for ms in range(cycle)])
+        path = np.array([offset(row, 5, number * cycle + ms) for ms in range(cycle)])
         top = path[0] + 60 * unit
         impulse, rest = path[:1_000], path[3_600:]
         assert impulse.max() < top + unit, "the impulse lies inside the first second"
