@@ -70,7 +70,7 @@ async def _trade(addresses: ExchangeAddresses, settings: ExchangeSettings, secon
             answer = await client.post(f"/fapi/v1/order?{signed_query(stamped, sign).decode()}")
             if answer.status_code == 200:
                 filled += 1
-            elif msgspec.json.decode(answer.content).get("code") == _TOO_LATE:  # a tenth of a second of ours is a minute
+            elif msgspec.json.decode(answer.content).get("code") == _TOO_LATE:  # 0.1 s of ours is a minute
                 due_ms = now_ms
             else:
                 raise Unmeasured(f"an order was refused: {answer.text[:200]}")

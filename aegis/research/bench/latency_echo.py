@@ -36,9 +36,8 @@ def echo_floor(count: int) -> npt.NDArray[np.int64]:
 
     Raises VenueUnavailable where the echo did not start or stopped answering.
     """
-    process = subprocess.Popen(
-        module_command("aegis.research.bench.latency_echo"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command = module_command("aegis.research.bench.latency_echo")
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - of ours
     assert process.stdout is not None
     assert process.stdin is not None
     try:
