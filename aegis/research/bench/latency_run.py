@@ -203,7 +203,7 @@ async def _engine(case: Case, directory: Path, config: Path, venue: SpawnedExcha
             with trio.fail_after(_STOP_S):
                 await engine.wait()
         except trio.TooSlowError:
-            raise VenueUnavailable(f"the engine did not stop; see {output.name}") from None
+            raise VenueUnavailable(f"the engine did not stop: {_so_far(case, directory, watch)}") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(engine.pid, signal.SIGKILL)
@@ -220,10 +220,10 @@ async def _watch(case: Case, directory: Path, engine: trio.Process, venue: Spawn
         await trio.sleep(1.0)
         if engine.poll() is not None or venue.died.is_set():
             who = "engine" if engine.returncode is not None else "venue"
-            raise VenueUnavailable(f"the {who} died; see {directory}")
+            raise VenueUnavailable(f"the {who} died: {_so_far(case, directory, watch)}")
         now = trio.current_time()
-        if now - moved_at > (_STALL_S if watch.since_ns else _START_S):
-            raise VenueUnavailable(f"nothing happens any more; see {directory}")
+        if now - moved_at > (limit_s := _STALL_S if watch.since_ns else _START_S):
+            raise VenueUnavailable(f"no order for {limit_s:g} s: {_so_far(case, directory, watch)}")
         if not path.exists():
             continue
         status = watch.last = msgspec.json.decode(path.read_bytes())
@@ -237,6 +237,14 @@ async def _watch(case: Case, directory: Path, engine: trio.Process, venue: Spawn
             watch.positions.append(len(status["positions"]))
             if taken - watch.taken_before >= case.orders:
                 return
+
+
+def _so_far(case: Case, directory: Path, watch: _Watch) -> str:
+    """How far it came, for whoever reads why there is no figure: the files are gone by then."""
+    lines = (directory / "engine.txt").read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "nothing")
+    warm, taken = watch.last.get("warm", 0), watch.last.get("taken", 0)
+    return f"{warm} of {case.symbols} symbols warm, {taken} of {case.orders} orders; the engine last said: {last[:200]}"
 
 
 def _wall_ns(text: str) -> int:
