@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import io
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -17,8 +17,8 @@ from aegis.kernels.state import Records
 
 __all__ = [
     "ConnectionChange", "InputKind", "NoTap", "Tap", "decode_command", "decode_connection", "decode_fill",
-    "decode_outcome", "decode_seed", "encode_command", "encode_connection", "encode_fill", "encode_outcome",
-    "encode_seed",
+    "decode_outcome", "decode_seed", "encode_answer", "encode_command", "encode_connection", "encode_fill",
+    "encode_outcome", "encode_seed",
 ]  # fmt: skip
 
 
@@ -56,11 +56,17 @@ class Tap(Protocol):
 
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None: ...
 
+    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+        """As `record`, of `encode(*parts)`, for which nobody pays where nobody listens."""
+
 
 class NoTap:
     """Nobody listens."""
 
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None:
+        return None
+
+    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
         return None
 
 
@@ -104,6 +110,11 @@ def decode_connection(payload: bytes) -> tuple[ConnectionChange, int]:
     if payload != encode_connection(change, held):
         raise ValueError("a malformed connection change")
     return change, held
+
+
+def encode_answer(what: str, payload: bytes) -> bytes:
+    """What the venue was asked, and the JSON that it answered."""
+    return msgspec.json.encode([what, msgspec.Raw(payload)])
 
 
 def encode_command(name: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 
 import attrs
 
@@ -46,12 +46,18 @@ class Brackets(tuple[Bracket, ...]):
 
 
 def usual_brackets(rank: int) -> Brackets:
-    """Of a synthetic contract; `cum` by PROTOCOL's recurrence, so that maintenance margin is continuous."""
-    if rank < 2:
+    """Of a synthetic contract, by its place among all: contracts of one class share theirs."""
+    return _of_class(0 if rank < 2 else 1 if rank <= 60 else 2)
+
+
+@cache
+def _of_class(size: int) -> Brackets:
+    """`cum` by PROTOCOL's recurrence, so that maintenance margin is continuous."""
+    if size == 0:
         rows = [(125, "0.004", 300_000), (100, "0.005", 3_000_000), (50, "0.01", 12_000_000), (20, "0.025", 70_000_000),
                 (10, "0.05", 200_000_000), (5, "0.1", 400_000_000), (2, "0.25", 800_000_000)]  # fmt: skip
     else:
-        unit = 1 if rank > 60 else 5
+        unit = 1 if size == 2 else 5
         rows = [(75, "0.01", 10_000 * unit), (50, "0.015", 50_000 * unit), (25, "0.02", 250_000 * unit),
                 (20, "0.025", 600_000 * unit), (10, "0.05", 1_500_000 * unit), (5, "0.1", 3_000_000 * unit),
                 (2, "0.25", 8_000_000 * unit)]  # fmt: skip

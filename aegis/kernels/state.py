@@ -58,6 +58,8 @@ ACCUMULATORS = np.dtype([("count", _I), ("close", _F), ("range", _F), ("gain", _
 #: Indicator values at the last closed bar (or, from `peek`, at the forming one); NaN before the first output.
 VALUES = np.dtype([("atr", _F), ("rsi", _F), ("rsi_valid", _I), ("ema", _F), ("mid", _F), ("sigma", _F)])
 
+NO_VALUES: Final = np.array((np.nan, np.nan, 0, np.nan, np.nan, np.nan), VALUES)
+
 #: Market structure of one series. `trend` is the direction of the last BOS or CHoCH, `swept_low` and `swept_high` the
 #: bars at which a pool of that side was last swept; 0 when there is none young enough.
 STRUCTURE = np.dtype(
@@ -326,14 +328,12 @@ def blank_symbol(state: State, symbol: int | slice) -> None:
     """Forget everything derived from bars of a symbol (or of many); its subscription and its open bars stay."""
     derived = (state.forming, state.accumulators, state.structure, state.legs, state.zones, state.blocks, state.pools)
     for records in (*derived, state.bars):
-        records[symbol] = np.zeros((), records.dtype)
+        records[symbol].view(np.int64)[...] = 0  # whole words of numbers: several times as fast as by records
     state.bars[symbol]["open_time"] = -1
     state.legs[symbol, :, 0]["extreme"] = -np.inf
     state.legs[symbol, :, 1]["extreme"] = np.inf
     state.edges[symbol] = NO_EDGES
-    state.values[symbol] = np.zeros((), VALUES)
-    for name in ("atr", "rsi", "ema", "mid", "sigma"):
-        state.values[symbol][name] = np.nan
+    state.values[symbol] = NO_VALUES
     record = state.symbols[symbol]
     record["seeded"] = record["warm"] = 0
     record["close"] = 0.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import attrs
 import msgspec
@@ -59,6 +60,10 @@ class RecordingTap:
         """See `engine.inputs.Tap`."""
         self._seq += 1
         self._recorder.record(kind, self._seq, now_ns, channel, bytes(payload))
+
+    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+        """See `engine.inputs.Tap`."""
+        self.record(kind, now_ns, channel, encode(*parts))
 
     def __enter__(self) -> RecordingTap:
         return self

@@ -195,7 +195,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=[plan.peer for plan in PLANS], help="May be given again.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="CPU time of one measurement.")
-    parser.add_argument("--ticks", type=int, default=300_000, help="In the file for decoders and backtests.")
+    parser.add_argument("--ticks", type=int, default=1_000_000, help="In the file for decoders and backtests.")
     parser.add_argument("--json", type=Path, default=Path("peers.json"), help="What `aegis bench --peers` reads.")
     return parser.parse_args()
 

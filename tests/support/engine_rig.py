@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +84,9 @@ class Tape:
 
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None:
         self.inputs.append((kind, now_ns, channel, bytes(payload)))
+
+    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+        self.record(kind, now_ns, channel, encode(*parts))
 
     def times(self, kind: InputKind) -> list[int]:
         return [now_ns for one, now_ns, _, _ in self.inputs if one is kind]

@@ -12,7 +12,7 @@ import trio
 from aegis import config as configs
 from aegis.config import BarsConfig, Config
 from aegis.engine.analysis import Analysis, Job, Seed
-from aegis.engine.inputs import InputKind
+from aegis.engine.inputs import InputKind, NoTap
 from aegis.kernels.analysis import new_state
 from aegis.kernels.layout import ROW
 from aegis.kernels.state import Records
@@ -107,7 +107,7 @@ def _config(*timeframes: str) -> Config:
 
 
 # -- every bar at once -------------------------------------------------------------------------------------------------
-class _Closings:
+class _Closings(NoTap):
     """A tap that notes, for each result with new events, the boundary it began at and its last call of the strategy."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ import trio
 
 from aegis import config as configs
 from aegis.config import BarsConfig
-from aegis.engine.inputs import InputKind
+from aegis.engine.inputs import InputKind, NoTap
 from aegis.research.bench.certificate import make_certificate
 from aegis.research.bench.encoder import encoder_rows
 from aegis.research.bench.firehose import Source, Tally, mixed_shard, open_source, quotes_shard
@@ -157,7 +157,7 @@ async def _tls(bench: Bench, pem: Path, frames: int) -> list[_Window]:
 
 
 # -- the burst ---------------------------------------------------------------------------------------------------------
-class _Lags:
+class _Lags(NoTap):
     """A tap that notes how old the first whole frame of each read is."""
 
     def __init__(self) -> None:
