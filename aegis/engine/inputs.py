@@ -56,7 +56,9 @@ class Tap(Protocol):
 
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None: ...
 
-    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+    def record_encoded(
+        self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any
+    ) -> None:
         """As `record`, of `encode(*parts)`, for which nobody pays where nobody listens."""
 
 
@@ -66,7 +68,9 @@ class NoTap:
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None:
         return None
 
-    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+    def record_encoded(
+        self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any
+    ) -> None:
         return None
 
 

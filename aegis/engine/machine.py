@@ -200,7 +200,7 @@ class Machine:
         """A market socket is open, with its inbox, or lost (None): its symbols' levels sleep until it is back."""
         up = inbox is not None
         change = ConnectionChange.UP if up else ConnectionChange.DOWN
-        self.tap.encode(InputKind.CONNECTION, now_ns, number, encode_connection, change)
+        self.tap.record_encoded(InputKind.CONNECTION, now_ns, number, encode_connection, change)
         channel = self.channels[number]
         channel.up = up
         channel.overlap = 0
@@ -215,14 +215,14 @@ class Machine:
         Nothing sleeps and nothing turns cold: should a trade be missing between the two, its id will show it.
         """
         change = ConnectionChange.TAKEN_OVER
-        self.tap.encode(InputKind.CONNECTION, now_ns, number, encode_connection, change, held)
+        self.tap.record_encoded(InputKind.CONNECTION, now_ns, number, encode_connection, change, held)
         channel = self.channels[number]
         channel.inbox, channel.overlap = inbox, held
         self.takeovers += 1
 
     def terms(self, terms: Terms, now_ns: int) -> None:
         """A symbol joins, or its rules have changed. What joins needs history, as all do at the start."""
-        self.tap.encode(InputKind.TERMS, now_ns, 0, encode_terms, terms)
+        self.tap.record_encoded(InputKind.TERMS, now_ns, 0, encode_terms, terms)
         joined = take_terms(terms, self.table, self.decision, self.channels, self._carriers, now_ns)
         if joined is not None:
             self.continuity.join(joined, now_ns)
@@ -261,7 +261,7 @@ class Machine:
 
     def fill(self, symbol: int, trades: Records | None, now_ns: int) -> None:
         """Trades that no socket brought, FILL rows from the first missing on; None: they are not to be had."""
-        self.tap.encode(InputKind.FILL, now_ns, 0, encode_fill, symbol, trades)
+        self.tap.record_encoded(InputKind.FILL, now_ns, 0, encode_fill, symbol, trades)
         rows = self.continuity.fill(symbol, trades, now_ns)
         if rows is not None:
             self._rows.append(rows)
@@ -269,7 +269,7 @@ class Machine:
 
     def seed(self, symbol: int, base: Records, higher: tuple[Records, ...], now_ns: int) -> None:
         """History of one symbol has arrived."""
-        self.tap.encode(InputKind.SEED, now_ns, 0, encode_seed, symbol, base, higher)
+        self.tap.record_encoded(InputKind.SEED, now_ns, 0, encode_seed, symbol, base, higher)
         self._seeds.append(Seed(symbol=symbol, base=base, higher=higher))
 
     def analyse(self, now_ns: int) -> Job:
@@ -344,7 +344,7 @@ class Machine:
 
     def outcome(self, outcome: Outcome, now_ns: int) -> None:
         """What became of a request."""
-        self.tap.encode(InputKind.OUTCOME, now_ns, 0, encode_outcome, outcome)
+        self.tap.record_encoded(InputKind.OUTCOME, now_ns, 0, encode_outcome, outcome)
         self.decision.on_outcome(outcome, now_ns)
 
     def timer(self, now_ns: int) -> None:
@@ -354,7 +354,7 @@ class Machine:
 
     def command(self, name: str, now_ns: int) -> None:
         """An operator's (or the shell's) order: see `Decision.on_command`."""
-        self.tap.encode(InputKind.COMMAND, now_ns, 0, encode_command, name)
+        self.tap.record_encoded(InputKind.COMMAND, now_ns, 0, encode_command, name)
         self.decision.on_command(name, now_ns)
 
     def halt(self, reason: str, now_ns: int) -> None:
@@ -363,5 +363,5 @@ class Machine:
 
     def answer(self, what: str, payload: bytes, now_ns: int) -> None:
         """What the venue said when it was asked, as JSON: see `Decision.on_answer`."""
-        self.tap.encode(InputKind.SNAPSHOT, now_ns, 0, encode_answer, what, payload)
+        self.tap.record_encoded(InputKind.SNAPSHOT, now_ns, 0, encode_answer, what, payload)
         self.decision.on_answer(what, payload, now_ns)

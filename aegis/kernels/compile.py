@@ -69,7 +69,7 @@ def kernel(
     Args:
         example: makes arguments of the types that the engine, the exchange or a replay pass; those of a library, which
             are compiled when they are first called, need none.
-        bare: compiled without reference counting. Such a kernel makes no array and calls inner kernels only; what it
+        bare: compiled without reference counting. Such a kernel makes no array and calls bare kernels only; what it
             saves is an atomic increment for each array at each call, which is most of the cost of a small kernel.
         inline: as of `inner`.
     """

@@ -61,7 +61,9 @@ class RecordingTap:
         self._seq += 1
         self._recorder.record(kind, self._seq, now_ns, channel, bytes(payload))
 
-    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+    def record_encoded(
+        self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any
+    ) -> None:
         """See `engine.inputs.Tap`."""
         self.record(kind, now_ns, channel, encode(*parts))
 

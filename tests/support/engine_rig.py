@@ -85,7 +85,9 @@ class Tape:
     def record(self, kind: InputKind, now_ns: int, channel: int, payload: bytes | memoryview) -> None:
         self.inputs.append((kind, now_ns, channel, bytes(payload)))
 
-    def encode(self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any) -> None:
+    def record_encoded(
+        self, kind: InputKind, now_ns: int, channel: int, encode: Callable[..., bytes], *parts: Any
+    ) -> None:
         self.record(kind, now_ns, channel, encode(*parts))
 
     def times(self, kind: InputKind) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,7 +21,7 @@ from aegis.kernels import books, staircase
 from aegis.research.bench.latency import rows_of
 from aegis.research.bench.latency_join import Bars, Joined, Sent, join, join_closes
 from aegis.research.bench.latency_relay import Chunk, Relay, client_messages, entries
-from aegis.research.bench.latency_run import Case, Measured
+from aegis.research.bench.latency_run import Case, Measured, _so_far, _Watch
 from aegis.research.bench.latency_venue import Stairs, bench_listings
 from aegis.research.bench.table import Verdict
 from aegis.venue.market_socket import client_frame
@@ -292,3 +293,11 @@ def test_listings_of_the_bench_have_fine_ticks_and_their_own_numbers() -> None:
     assert len({one.symbol for one in listings}) == 50
     assert min(one.start_ticks for one in listings) >= 10_000
     assert listings == tuple(attrs.evolve(one) for one in bench_listings(60, 7, START_NS // MS)[:50])
+
+
+def test_a_run_without_a_figure_says_how_far_it_came(tmp_path: Path) -> None:
+    (tmp_path / "engine.txt").write_text("run 1\ncompiling kernels 17/18: scan 20.2 s\n\n")
+    case = Case(rate=1_000_000, orders=300)
+    told = "0 of 300 symbols warm, 0 of 300 orders; the engine last said: compiling kernels 17/18: scan 20.2 s"
+    assert _so_far(case, tmp_path, _Watch()) == told
+    assert _so_far(case, tmp_path, _Watch(last={"warm": 7, "taken": 2})).startswith("7 of 300 symbols warm, 2 of 300")
